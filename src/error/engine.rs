@@ -1,0 +1,82 @@
+//! What DataFusion, its parser and Arrow say, in the form of our errors: the message without the
+//! layers it passed through, and the place in the SQL where they know it.
+
+use super::{Error, Place};
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        // A DataFusion error that carries one of ours came from our own table or function.
+        let error = match error {
+            DataFusionError::External(inner) => match inner.downcast::<Error>() {
+                Ok(ours) => return *ours,
+                Err(inner) => DataFusionError::External(inner),
+            },
+            DataFusionError::Collection(errors) => {
+                return Error::all(errors.into_iter().map(Error::from)).unwrap_or_else(|| Error::new("the engine failed without a reason"));
+            }
+            other => other,
+        };
+        let span = error.diagnostic().and_then(|d| d.span);
+        let notes: Vec<String> = error.diagnostic().map(|d| d.helps.iter().map(|h| h.message.clone()).collect()).unwrap_or_default();
+        let message = root_message(&error);
+        let mut ours = Error::new(first_lower(&message));
+        if let Some(span) = span {
+            ours = ours.at(Place::Position { line: span.start.line, column: span.start.column });
+        } else if let Some(place) = parser_place(&message) {
+            ours = ours.at(place);
+        }
+        if !notes.is_empty() {
+            ours = ours.hint(notes.join("; "));
+        }
+        ours
+    }
+}
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+                Ok(engine) => Error::from(*engine),
+                Err(inner) => Error::new(first_lower(&inner.to_string())),
+            },
+            other => Error::new(first_lower(&other.to_string())),
+        }
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+fn root_message(error: &DataFusionError) -> String {
+    match error {
+        DataFusionError::Diagnostic(_, inner) | DataFusionError::Context(_, inner) => root_message(inner),
+        DataFusionError::Shared(inner) => root_message(inner),
+        DataFusionError::Plan(m) | DataFusionError::Execution(m) | DataFusionError::NotImplemented(m) => m.clone(),
+        DataFusionError::SQL(inner, _) => inner.to_string().trim_start_matches("sql parser error: ").to_string(),
+        DataFusionError::SchemaError(inner, _) => inner.to_string(),
+        DataFusionError::ArrowError(inner, _) => inner.to_string(),
+        other => other.strip_backtrace(),
+    }
+}
+
+/// The parser ends its messages with "at Line: 1, Column: 8".
+fn parser_place(message: &str) -> Option<Place> {
+    let (_, tail) = message.rsplit_once("at Line: ")?;
+    let (line, column) = tail.split_once(", Column: ")?;
+    Some(Place::Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+fn first_lower(message: &str) -> String {
+    let mut letters = message.chars();
+    match (letters.next(), letters.clone().next()) {
+        (Some(first), Some(second)) if first.is_uppercase() && second.is_lowercase() => {
+            first.to_lowercase().collect::<String>() + letters.as_str()
+        }
+        _ => message.to_string(),
+    }
+}

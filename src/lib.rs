@@ -1,0 +1,48 @@
+//! NablaDB: an embedded database whose queries learn.
+//!
+//! Three layers, and a statement passes through them once, in this order:
+//!
+//! ```text
+//! symbolic structure      ->   differentiable computation   ->   optimization objective
+//! SQL, types, keys, joins,     values, weights, gradients        loss, optimizer, schedule,
+//! constraints, transactions    of the live part only             validation, commit
+//! ```
+//!
+//! The sentence of the system is `session::train`; read it first.
+//!
+//! # The rooms, and who may use whom
+//!
+//! `tests/architecture.rs` reads this table and fails on any `use crate::...` or external crate
+//! that it does not allow. `error` is at the bottom and every room may use it.
+//!
+//! | room | holds | may use | may name |
+//! |---|---|---|---|
+//! | main | the command line | session shell | clap tokio |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline |
+//! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training | datafusion arrow tokio futures async_trait |
+//! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
+//! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |
+//! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio futures |
+//! | algebra | our own operators and expressions, plain data | scalar | - |
+//! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra table scalar program | datafusion arrow async_trait |
+//! | relaxation | one file per relaxed operator | algebra program scalar | - |
+//! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
+//! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion |
+//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program | rand_chacha |
+//! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
+
+pub mod algebra;
+pub mod error;
+pub mod grammar;
+pub mod program;
+pub mod relaxation;
+pub mod scalar;
+pub mod session;
+pub mod shell;
+pub mod split;
+pub mod storage;
+pub mod table;
+pub mod training;
+
+pub use error::{Error, Result};
+pub use session::{Outcome, Session};

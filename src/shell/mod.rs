@@ -1,0 +1,1 @@
+//! The keyboard door: line editing, statements from a stream, output formats.
