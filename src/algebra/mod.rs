@@ -1,1 +1,290 @@
-//! The algebra room.
+//! Our own operators and expressions, as plain data: what is left of a query when its frozen part has
+//! been taken out. This room never hears of DataFusion, of gradients or of how anything is computed.
+
+mod print;
+
+use crate::scalar::{Binary, Unary};
+use std::sync::Arc;
+
+/// A live query: stages in order, each reading finished ones, and an expression over one row at the end.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    pub stages: Vec<Stage>,
+    /// Number of the stage whose aggregates a batch samples, when there is exactly one outermost.
+    pub outermost: Option<usize>,
+    pub objective: Expression,
+}
+
+/// A piece of a query with one domain: the rows of its skeleton, reduced to groups when they are all there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// What the stage is, for `EXPLAIN` and for errors.
+    pub name: String,
+    /// Frozen columns that the skeleton leaves for the live part, in the order of their slots.
+    pub residuals: Vec<Residual>,
+    /// Live relations that a row refers to.
+    pub inputs: Vec<Input>,
+    /// Factors of a row's weight; none means that every row is present.
+    pub weight: Vec<Expression>,
+    pub grouping: Grouping,
+    /// The live columns of the finished stage.
+    pub outputs: Vec<Output>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Residual {
+    /// The frozen expression, as SQL.
+    pub name: String,
+    pub kind: ResidualKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResidualKind {
+    /// A number, or a vector or matrix of numbers.
+    Numbers,
+    /// A truth value, as 1 and 0.
+    Truth,
+    /// Row numbers of an input.
+    Rows,
+}
+
+/// A live relation and the residual that holds its row for each row of the stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Input {
+    pub source: Source,
+    pub rows: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// A table with live columns, by number.
+    Table(usize),
+    /// A finished stage, by number.
+    Stage(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grouping {
+    /// The rows as they are: the stage is a list of rows that the next one reads.
+    Rows,
+    /// One row for each distinct value of the frozen keys.
+    Keys,
+    /// One row for all.
+    Whole,
+}
+
+/// A live column of a finished stage.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    pub value: OutputValue,
+    /// As SQL, for `EXPLAIN` and for errors.
+    pub label: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutputValue {
+    /// A value of each row (only with [`Grouping::Rows`]).
+    Row(Expression),
+    Aggregate { aggregate: Aggregate, argument: Option<Expression>, filter: Option<Predicate> },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    Count,
+    Sum,
+    Avg,
+    /// The degree to which a group has a row: 1 - prod(1 - w).
+    Presence,
+    /// The degree to which a group has no row: prod(1 - w).
+    Absence,
+}
+
+/// A live number (or vector) of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expression {
+    Number(f64),
+    /// NULL.
+    Null,
+    Residual(usize),
+    /// A column of an input: of a table, the number of a learnable column; of a stage, of an output.
+    Input { input: usize, column: usize },
+    Unary(Unary, Box<Expression>),
+    Binary(Binary, Box<Expression>, Box<Expression>),
+    Vector(Vector, Vec<Expression>),
+    /// The value without its gradient.
+    Detach(Box<Expression>),
+    Coalesce(Vec<Expression>),
+    Case { branches: Vec<(Predicate, Expression)>, otherwise: Box<Expression> },
+    /// The degree of truth of a predicate, as a number.
+    Degree(Box<Predicate>),
+}
+
+/// A live truth value of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Predicate {
+    /// Two live numbers compared; `label` is the SQL text.
+    Compare { comparison: Comparison, left: Box<Expression>, right: Box<Expression>, label: String },
+    And(Box<Predicate>, Box<Predicate>),
+    Or(Box<Predicate>, Box<Predicate>),
+    Not(Box<Predicate>),
+    IsNull(Box<Expression>),
+    /// A truth value among the residuals.
+    Frozen(usize),
+    /// A degree, such as the presence of a group.
+    Degree(Box<Expression>),
+    /// Exact forward, without gradient.
+    Hard(Box<Predicate>),
+    /// With a temperature of its own.
+    Soft(Box<Predicate>, f64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Comparison {
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    Equal,
+    NotEqual,
+}
+
+/// A function of vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Vector {
+    InnerProduct,
+    CosineDistance,
+    ArrayDistance,
+    ArrayAdd,
+    ArraySubtract,
+    ArrayScale,
+    ArrayNormalize,
+    ArraySum,
+    MatVec,
+    Softmax,
+    LogSoftmax,
+}
+
+impl Vector {
+    pub const ALL: &'static [Vector] = &[
+        Vector::InnerProduct,
+        Vector::CosineDistance,
+        Vector::ArrayDistance,
+        Vector::ArrayAdd,
+        Vector::ArraySubtract,
+        Vector::ArrayScale,
+        Vector::ArrayNormalize,
+        Vector::ArraySum,
+        Vector::MatVec,
+        Vector::Softmax,
+        Vector::LogSoftmax,
+    ];
+
+    /// The SQL name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Vector::InnerProduct => "inner_product",
+            Vector::CosineDistance => "cosine_distance",
+            Vector::ArrayDistance => "array_distance",
+            Vector::ArrayAdd => "array_add",
+            Vector::ArraySubtract => "array_subtract",
+            Vector::ArrayScale => "array_scale",
+            Vector::ArrayNormalize => "array_normalize",
+            Vector::ArraySum => "array_sum",
+            Vector::MatVec => "matvec",
+            Vector::Softmax => "softmax",
+            Vector::LogSoftmax => "log_softmax",
+        }
+    }
+
+    pub fn arity(self) -> usize {
+        match self {
+            Vector::ArrayNormalize | Vector::ArraySum | Vector::Softmax | Vector::LogSoftmax => 1,
+            _ => 2,
+        }
+    }
+}
+
+/// The rows of a materialized skeleton, as plain numbers.
+#[derive(Debug, Clone)]
+pub struct Rows<R> {
+    pub count: usize,
+    /// One for each residual of the stage.
+    pub columns: Vec<Column<R>>,
+    /// With [`Grouping::Keys`]: the group of each row, ascending, and how many groups there are.
+    pub groups: Option<(Arc<[u32]>, usize)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Column<R> {
+    pub numbers: Numbers<R>,
+    /// 1 where a row is not NULL and 0 where it is; `None` when no row is NULL.
+    pub valid: Option<Vec<R>>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Numbers<R> {
+    /// Rows x width, row-major; 0 where NULL.
+    Real { width: usize, values: Vec<R> },
+    /// Row numbers; 0 where NULL.
+    Index(Arc<[u32]>),
+}
+
+/// A learnable column as the learning side sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parameter {
+    pub table: usize,
+    /// `table.column`.
+    pub name: String,
+    pub rows: usize,
+    /// Shape of an element in row-major order; empty for a number.
+    pub dimensions: Vec<usize>,
+}
+
+impl Parameter {
+    pub fn width(&self) -> usize {
+        self.dimensions.iter().product()
+    }
+}
+
+impl Expression {
+    /// Renumbers every residual (`is_row` false) and every input (`is_row` true).
+    pub fn renumber(&mut self, f: &mut dyn FnMut(usize, bool) -> usize) {
+        match self {
+            Expression::Number(_) | Expression::Null => {}
+            Expression::Residual(id) => *id = f(*id, false),
+            Expression::Input { input, .. } => *input = f(*input, true),
+            Expression::Unary(_, x) | Expression::Detach(x) => x.renumber(f),
+            Expression::Binary(_, a, b) => {
+                a.renumber(f);
+                b.renumber(f);
+            }
+            Expression::Vector(_, list) | Expression::Coalesce(list) => list.iter_mut().for_each(|e| e.renumber(f)),
+            Expression::Case { branches, otherwise } => {
+                for (p, e) in branches {
+                    p.renumber(f);
+                    e.renumber(f);
+                }
+                otherwise.renumber(f);
+            }
+            Expression::Degree(p) => p.renumber(f),
+        }
+    }
+}
+
+impl Predicate {
+    pub fn renumber(&mut self, f: &mut dyn FnMut(usize, bool) -> usize) {
+        match self {
+            Predicate::Compare { left, right, .. } => {
+                left.renumber(f);
+                right.renumber(f);
+            }
+            Predicate::And(a, b) | Predicate::Or(a, b) => {
+                a.renumber(f);
+                b.renumber(f);
+            }
+            Predicate::Not(p) | Predicate::Hard(p) | Predicate::Soft(p, _) => p.renumber(f),
+            Predicate::IsNull(e) | Predicate::Degree(e) => e.renumber(f),
+            Predicate::Frozen(id) => *id = f(*id, false),
+        }
+    }
+}

@@ -1,1 +1,27 @@
-//! The program room.
+//! The differentiable program: values over domains, the backward pass made from the forward pass,
+//! passes fused over chunks of rows. This room never hears of SQL, Arrow or optimizers.
+//!
+//! There are few primitives, and each has its adjoint:
+//!
+//! | primitive | adjoint |
+//! |---|---|
+//! | `map` (elementwise functions, inner products, matrix products) | `map` |
+//! | `gather` (parent row -> child row) | `segment_sum` |
+//! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
+
+mod gradient;
+mod graph;
+mod kernel;
+mod machine;
+mod print;
+mod sample;
+mod schedule;
+
+pub use gradient::gradient;
+pub use graph::{Domain, Graph, Index, ONE, Slot, Value};
+pub use kernel::Lanes;
+pub use machine::{Active, Machine};
+pub use sample::Sampling;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,373 @@
-//! The relaxation room.
+//! From a live query to a program: what each operator means when it is soft. One file per relaxed
+//! operator. This room never hears of SQL text, Arrow or DataFusion, and never of optimizers.
+//!
+//! A live relation has a weight in [0, 1] for each row; a live value has a presence, the degree to which
+//! it is not NULL. Frozen rows and values have 1 or 0, exactly.
+
+mod aggregate;
+mod case;
+mod comparison;
+mod expression;
+mod laws;
+mod logic;
+mod vector;
+
+pub use laws::{RELAXATIONS, Relaxation};
+
+use crate::algebra::{Grouping, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
+use crate::error::{Error, Result};
+use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
+use crate::scalar::Unary;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// How soft, and in which way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Softness {
+    /// The distribution function of a comparison's gap.
+    pub sigmoid: Unary,
+    pub logic: Logic,
+    /// Measure each comparison's gap in units of its spread when training starts.
+    pub auto_scale: bool,
+}
+
+impl Default for Softness {
+    fn default() -> Self {
+        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true }
+    }
+}
+
+/// The meaning of AND and OR over degrees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logic {
+    Product,
+    Godel,
+    Lukasiewicz,
+}
+
+/// A query as a program, before its backward pass.
+pub struct Relaxed<R> {
+    pub graph: Graph,
+    pub residuals: Vec<Vec<R>>,
+    pub objective: Number,
+    pub parameters: Vec<Value>,
+    pub temperature: Slot,
+    pub gaps: Vec<Gap>,
+    pub sample: Option<Sample>,
+    pub notes: Vec<Note>,
+}
+
+/// A live value: what it is, and the degree to which it is not NULL (`None`: it never is).
+#[derive(Debug, Clone, Copy)]
+pub struct Number {
+    pub value: Value,
+    pub presence: Option<Value>,
+}
+
+/// A comparison, for the scale of its gap and for `EXPLAIN`.
+pub struct Gap {
+    pub label: String,
+    /// left - right, over the rows of the stage.
+    pub gap: Number,
+    /// The setting that holds the gap's scale; `None` with `scale => 'none'`.
+    pub scale: Option<Slot>,
+}
+
+/// The rows that a batch is drawn from, and the setting that says how many rows each stands for.
+pub struct Sample {
+    pub domain: Domain,
+    pub rows: usize,
+    pub scale: Slot,
+}
+
+/// What an operator became, for `EXPLAIN TRAIN`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    pub stage: usize,
+    pub operator: String,
+    pub became: String,
+}
+
+/// Makes the program of a pipeline whose skeletons are materialized. `batch` asks for sampling.
+pub fn relax<R: Lanes>(pipeline: &Pipeline, rows: Vec<Rows<R>>, parameters: &[Parameter], softness: Softness, batch: bool) -> Result<Relaxed<R>> {
+    let graph = Graph::new();
+    let (temperature, t) = graph.setting();
+    let mut tables: HashMap<usize, Domain> = HashMap::new();
+    let values = parameters
+        .iter()
+        .enumerate()
+        .map(|(slot, p)| {
+            let domain = *tables.entry(p.table).or_insert_with(|| graph.domain(&p.name, p.rows));
+            graph.parameter(slot as Slot, domain, p.width())
+        })
+        .collect();
+    let mut relaxer = Relaxer { graph, softness, temperature: t, tables, parameters: values, shapes: parameters, residuals: vec![], gaps: vec![], finished: vec![], notes: vec![], refusals: vec![], sample: None };
+    let last = pipeline.stages.len() - 1;
+    let mut objective = None;
+    for (number, (stage, rows)) in pipeline.stages.iter().zip(rows).enumerate() {
+        let sampled = batch && pipeline.outermost == Some(number);
+        let mut at = relaxer.enter(stage, number, rows, sampled);
+        if number == last {
+            objective = Some(at.expression(&pipeline.objective));
+        } else {
+            let finished = at.finish();
+            relaxer.finished.push(finished);
+        }
+    }
+    let Relaxer { graph, parameters, residuals, gaps, notes, sample, refusals, .. } = relaxer;
+    if let Some(error) = Error::all(refusals) {
+        return Err(error);
+    }
+    let objective = objective.expect("the last stage holds the objective");
+    Ok(Relaxed { graph, residuals, objective, parameters, temperature, gaps, sample, notes })
+}
+
+/// What is shared by all stages while the program is made.
+struct Relaxer<'a, R> {
+    graph: Graph,
+    softness: Softness,
+    temperature: Value,
+    tables: HashMap<usize, Domain>,
+    parameters: Vec<Value>,
+    shapes: &'a [Parameter],
+    residuals: Vec<Vec<R>>,
+    gaps: Vec<Gap>,
+    finished: Vec<Finished>,
+    notes: Vec<Note>,
+    refusals: Vec<Error>,
+    sample: Option<Sample>,
+}
+
+/// The live columns of a finished stage.
+struct Finished {
+    domain: Domain,
+    outputs: Vec<Number>,
+}
+
+/// A stage while its operators are relaxed.
+struct Workplace<'s, 'a, R> {
+    all: &'s mut Relaxer<'a, R>,
+    stage: &'s Stage,
+    number: usize,
+    domain: Domain,
+    rows: Rows<R>,
+    /// Residuals as values of the program, once used.
+    columns: HashMap<usize, Number>,
+    indices: HashMap<usize, Index>,
+    /// The domain of the groups, and each row's group.
+    groups: (Domain, Option<Index>),
+    /// The setting that scales sums when this stage is sampled.
+    sample_scale: Option<Value>,
+}
+
+impl<'a, R: Lanes> Relaxer<'a, R> {
+    fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, 'a, R> {
+        let domain = self.graph.domain(&stage.name, rows.count);
+        let groups = match (&rows.groups, stage.grouping) {
+            (Some((of_row, count)), Grouping::Keys) => {
+                let groups = self.graph.domain(&stage.name, *count);
+                let index = (domain != ONE).then(|| self.graph.index(domain, groups, of_row.clone()));
+                (groups, index)
+            }
+            (_, Grouping::Rows) => (domain, None),
+            _ => (ONE, None),
+        };
+        let sample_scale = (sampled && domain != ONE).then(|| {
+            let (scale, value) = self.graph.setting();
+            self.sample = Some(Sample { domain, rows: rows.count, scale });
+            value
+        });
+        Workplace { all: self, stage, number, domain, rows, columns: HashMap::new(), indices: HashMap::new(), groups, sample_scale }
+    }
+
+    /// A value that nothing learned reaches is computed once, here.
+    fn settle(&mut self, value: Value) -> Value {
+        if self.graph.is_leaf(value) || !self.graph.is_frozen(value) {
+            return value;
+        }
+        let residuals = Arc::new(std::mem::take(&mut self.residuals));
+        let mut machine = Machine::<R>::build(&self.graph, residuals.clone(), &[value], false);
+        machine.run();
+        let numbers = machine.output(0).to_vec();
+        drop(machine);
+        self.residuals = Arc::into_inner(residuals).expect("the machine that shared the residuals is gone");
+        let (domain, width) = (self.graph.domain_of(value), self.graph.width(value));
+        self.residuals.push(numbers);
+        self.graph.residual(self.residuals.len() as Slot - 1, domain, width)
+    }
+}
+
+impl<R: Lanes> Relaxer<'_, R> {
+    /// Whether a settled value is 1 in every row.
+    fn is_all_one(&self, value: Value) -> bool {
+        match self.graph.residual_slot(value) {
+            Some(slot) => self.residuals[slot as usize].iter().all(|x| *x == R::ONE),
+            None => self.graph.constant(value) == Some(1.0),
+        }
+    }
+
+    /// Refuses a use of vectors, and goes on with a stand-in so that all refusals are found.
+    fn refuse(&mut self, error: Error) -> Number {
+        self.refusals.push(error);
+        Number { value: self.graph.number(0.0), presence: None }
+    }
+}
+
+impl<R: Lanes> Workplace<'_, '_, R> {
+    fn graph(&self) -> Graph {
+        self.all.graph.clone()
+    }
+
+    fn number(&self, value: f64) -> Value {
+        self.all.graph.number(value)
+    }
+
+    fn note(&mut self, operator: impl Into<String>, became: impl Into<String>) {
+        let note = Note { stage: self.number, operator: operator.into(), became: became.into() };
+        if !self.all.notes.contains(&note) {
+            self.all.notes.push(note);
+        }
+    }
+
+    fn residual(&mut self, slot: usize) -> Number {
+        if let Some(&known) = self.columns.get(&slot) {
+            return known;
+        }
+        let column = &mut self.rows.columns[slot];
+        let valid = column.valid.clone();
+        let (values, width) = match &mut column.numbers {
+            Numbers::Real { width, values } => (std::mem::take(values), *width),
+            Numbers::Index(_) => unreachable!("row numbers are read through inputs"),
+        };
+        let value = self.add_residual(values, width);
+        let presence = valid.map(|v| self.add_residual(v, 1));
+        let number = Number { value, presence };
+        self.columns.insert(slot, number);
+        number
+    }
+
+    fn add_residual(&mut self, values: Vec<R>, width: usize) -> Value {
+        self.all.residuals.push(values);
+        self.all.graph.residual(self.all.residuals.len() as Slot - 1, self.domain, width)
+    }
+
+    /// A column of a live relation, brought to the rows of this stage.
+    fn input(&mut self, input: usize, column: usize) -> Number {
+        let source = self.stage.inputs[input];
+        let (parent, found) = match source.source {
+            Source::Table(table) => (self.all.tables[&table], Number { value: self.all.parameters[column], presence: None }),
+            Source::Stage(stage) => (self.all.finished[stage].domain, self.all.finished[stage].outputs[column]),
+        };
+        let graph = self.graph();
+        let presence_here = self.row_presence(source.rows);
+        let spread = |at: &mut Self, value: Value| {
+            if parent == ONE || at.domain == ONE {
+                return at.one_row(value, parent, source.rows);
+            }
+            let index = at.index(source.rows, parent);
+            graph.gather(value, index)
+        };
+        let value = spread(self, found.value);
+        let presence = found.presence.map(|p| spread(self, p));
+        Number { value, presence: self.both(presence, presence_here) }
+    }
+
+    /// A single-row stage that reads one row of a longer table: a gather of one row is a sum over a mask of one row.
+    fn one_row(&mut self, value: Value, parent: Domain, slot: usize) -> Value {
+        if parent == ONE {
+            return value;
+        }
+        let row = match &self.rows.columns[slot].numbers {
+            Numbers::Index(rows) => rows[0] as usize,
+            Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
+        };
+        let graph = self.graph();
+        let mut mask = vec![R::ZERO; graph.rows(parent)];
+        mask[row] = R::ONE;
+        self.all.residuals.push(mask);
+        let mask = graph.residual(self.all.residuals.len() as Slot - 1, parent, 1);
+        graph.total(graph.scale(mask, value), parent)
+    }
+
+    fn index(&mut self, slot: usize, parent: Domain) -> Index {
+        if let Some(&index) = self.indices.get(&slot) {
+            return index;
+        }
+        let rows = match &self.rows.columns[slot].numbers {
+            Numbers::Index(rows) => rows.clone(),
+            Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
+        };
+        let index = self.all.graph.index(self.domain, parent, rows);
+        self.indices.insert(slot, index);
+        index
+    }
+
+    /// 1 where a row number is not NULL, as after an outer join.
+    fn row_presence(&mut self, slot: usize) -> Option<Value> {
+        if let Some(known) = self.columns.get(&slot) {
+            return known.presence;
+        }
+        let valid = self.rows.columns[slot].valid.clone()?;
+        let value = self.add_residual(valid, 1);
+        self.columns.insert(slot, Number { value, presence: Some(value) });
+        Some(value)
+    }
+
+    /// The degree to which two values are both there.
+    fn both(&mut self, a: Option<Value>, b: Option<Value>) -> Option<Value> {
+        match (a, b) {
+            (Some(a), Some(b)) if a == b => Some(a),
+            (Some(a), Some(b)) => {
+                let product = self.all.graph.multiply(a, b);
+                Some(self.all.settle(product))
+            }
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// The weight of each row; `None` when every row is present.
+    fn weight(&mut self) -> Option<Value> {
+        let stage = self.stage;
+        let mut weight = None;
+        for factor in &stage.weight {
+            let factor = self.expression(factor);
+            let degree = self.guarded(factor, 0.0);
+            weight = self.both(weight, Some(degree));
+        }
+        weight
+    }
+
+    /// The value where it is there, and `otherwise` where it is NULL.
+    fn guarded(&mut self, number: Number, otherwise: f64) -> Value {
+        match number.presence {
+            None => number.value,
+            Some(presence) if otherwise == 0.0 => self.all.graph.gate(presence, number.value),
+            Some(presence) => {
+                let other = self.number(otherwise);
+                self.all.graph.select(presence, number.value, other)
+            }
+        }
+    }
+
+    /// Relaxes the outputs of the stage.
+    fn finish(&mut self) -> Finished {
+        let weight = self.weight();
+        let stage = self.stage;
+        let outputs = stage
+            .outputs
+            .iter()
+            .map(|output| {
+                let number = match &output.value {
+                    OutputValue::Row(expression) => self.expression(expression),
+                    OutputValue::Aggregate { aggregate, argument, filter } => self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight),
+                };
+                self.all.graph.label(number.value, &output.label);
+                if let OutputValue::Aggregate { aggregate, .. } = &output.value {
+                    self.note(output.label.clone(), aggregate::became(*aggregate, weight.is_some()));
+                }
+                number
+            })
+            .collect();
+        Finished { domain: self.groups.0, outputs }
+    }
+}

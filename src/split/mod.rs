@@ -1,1 +1,204 @@
-//! The split room.
+//! The border post between the SQL side and the learning side: a DataFusion plan becomes stages, each a
+//! skeleton (an ordinary plan without the live columns) and live expressions as plain data.
+//! This room never hears of gradients, temperatures or optimizers.
+//!
+//! The theorem that the split keeps, and [`check`] asserts: for every stage,
+//! `(frozen, live) -> out` equals `frozen -> residuals` (the skeleton) followed by `(residuals, live) -> out`
+//! (the expressions). So the skeleton reads nothing live, and the expressions read nothing but residuals and live inputs.
+//! Splitting is pure: it runs nothing.
+
+mod aggregate;
+mod check;
+mod expression;
+pub mod functions;
+mod join;
+mod materialize;
+mod relation;
+mod rewrite;
+mod table;
+
+pub use materialize::{Materialized, Seconds};
+pub use rewrite::prepare;
+pub use table::LiveTable;
+
+use crate::algebra::{Expression, Grouping, Input, Pipeline, Residual, ResidualKind, Source, Stage};
+use crate::error::{Error, Result};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use relation::{Live, Relation};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use table::StageTable;
+
+/// A split query: the live part as data, and the skeletons that are still to be run.
+#[derive(Debug)]
+pub struct Split {
+    pub pipeline: Pipeline,
+    skeletons: Vec<Skeleton>,
+    /// Numbers of the learnable columns that the objective reaches.
+    pub reached: BTreeSet<usize>,
+}
+
+/// The frozen part of a stage. It can be run once: [`Split::materialize`] consumes it.
+#[derive(Debug)]
+struct Skeleton {
+    plan: LogicalPlan,
+    /// Names of the key columns; the plan is sorted by them.
+    keys: Vec<String>,
+    /// Aggregates that are frozen, over the columns of the plan, with the names that they get.
+    aggregates: Vec<(Expr, String)>,
+    /// Where the finished stage is put for the skeletons that read it.
+    table: Arc<StageTable>,
+}
+
+/// Splits the plan of an objective (prepared by [`prepare`]): one row, one number.
+pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
+    let mut splitter = Splitter { tables, next: 0, sources: BTreeMap::new(), stages: vec![], skeletons: vec![], refusals: vec![], reached: BTreeSet::new() };
+    let outcome = splitter.objective(plan);
+    if let Some(error) = Error::all(splitter.refusals.drain(..)) {
+        return Err(error);
+    }
+    let objective = outcome?;
+    let outermost = outermost(&splitter.stages);
+    let split = Split { pipeline: Pipeline { stages: splitter.stages, outermost, objective }, skeletons: splitter.skeletons, reached: splitter.reached };
+    check::check(&split)?;
+    Ok(split)
+}
+
+/// The one aggregate over all rows that the last stage reads, if there is just one.
+fn outermost(stages: &[Stage]) -> Option<usize> {
+    let last = stages.last()?;
+    let mut read = last.inputs.iter().filter_map(|i| if let Source::Stage(s) = i.source { Some(s) } else { None });
+    match (read.next(), read.next()) {
+        (Some(stage), None) if stages[stage].grouping == Grouping::Whole => Some(stage),
+        _ => None,
+    }
+}
+
+struct Splitter<'a> {
+    tables: &'a [LiveTable],
+    /// Number of the next skeleton column. Column `n` is called `c{n}` in every skeleton.
+    next: usize,
+    /// What the row numbers in a column are rows of.
+    sources: BTreeMap<usize, Source>,
+    stages: Vec<Stage>,
+    skeletons: Vec<Skeleton>,
+    refusals: Vec<Error>,
+    reached: BTreeSet<usize>,
+}
+
+fn column_name(id: usize) -> String {
+    format!("c{id}")
+}
+
+fn column(id: usize) -> Expr {
+    Expr::Column(Column::from_name(column_name(id)))
+}
+
+impl Splitter<'_> {
+    fn objective(&mut self, plan: &LogicalPlan) -> Result<Expression> {
+        if plan.schema().fields().len() != 1 {
+            return Err(Error::new(format!("a TRAIN objective has one column, this one has {}", plan.schema().fields().len())).hint("SELECT the one number to minimize or maximize"));
+        }
+        let kind = plan.schema().field(0).data_type();
+        if !kind.is_numeric() && !kind.is_null() {
+            return Err(Error::new(format!("a TRAIN objective is a number, this one is {kind}")).hint("SELECT the one number to minimize or maximize"));
+        }
+        let mut relation = self.relation(plan)?;
+        let Live::Number(objective) = relation.live(0)? else { return Err(Error::new("a TRAIN objective is a number, this one is a truth value").hint("CAST(... AS DOUBLE)")) };
+        if !relation.weight.is_empty() {
+            return Err(Error::new("the one row of the objective is itself filtered by a live condition").hint("aggregate over it: SELECT SUM(...) or AVG(...)"));
+        }
+        relation.flush()?;
+        let mut expressions = vec![objective];
+        self.close(&relation, Grouping::Rows, vec![], &mut expressions, vec![], vec![])?;
+        Ok(expressions.remove(0))
+    }
+
+    fn fresh(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// Ends a stage: its skeleton keeps only the columns that the live part or later stages read, and
+    /// `expressions` are renumbered from skeleton columns to the slots of the stage's residuals and inputs.
+    /// Returns the number of the stage. `kept` are columns that the finished stage passes on.
+    fn close(
+        &mut self,
+        relation: &Relation,
+        grouping: Grouping,
+        keys: Vec<usize>,
+        expressions: &mut Vec<Expression>,
+        kept: Vec<usize>,
+        aggregates: Vec<(Expr, usize)>,
+    ) -> Result<usize> {
+        let number = self.stages.len();
+        let mut slots = Slots::default();
+        for expression in expressions.iter_mut() {
+            expression.renumber(&mut |id, is_row| slots.slot(id, is_row.then(|| self.sources[&id])));
+        }
+        let schema = relation.plan.schema().clone();
+        let residuals = slots.ids.iter().map(|id| Residual { name: relation.names.get(id).cloned().unwrap_or_else(|| column_name(*id)), kind: slots.kind(*id, &schema) });
+        let stage = Stage { name: format!("stage {}", number + 1), residuals: residuals.collect(), inputs: slots.inputs.clone(), weight: vec![], grouping, outputs: vec![] };
+        let mut columns: Vec<usize> = slots.ids.clone();
+        let aggregate_inputs = aggregates.iter().flat_map(|(e, _)| e.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>());
+        let read_by_aggregates: Vec<usize> = aggregate_inputs.filter_map(|name| name.strip_prefix('c').and_then(|n| n.parse().ok())).collect();
+        for id in keys.iter().chain(&kept).chain(&read_by_aggregates) {
+            if !columns.contains(id) {
+                columns.push(*id);
+            }
+        }
+        let mut builder = LogicalPlanBuilder::from(relation.plan.clone());
+        // A plan of no columns still has rows: their count is kept by a constant.
+        builder = if columns.is_empty() {
+            builder.project(vec![datafusion::logical_expr::lit(true).alias("rows")])?
+        } else {
+            builder.project(columns.iter().map(|id| column(*id)).collect::<Vec<_>>())?
+        };
+        if !keys.is_empty() {
+            builder = builder.sort(keys.iter().map(|id| column(*id).sort(true, true)).collect::<Vec<_>>())?;
+        }
+        let plan = builder.build()?;
+        let finished = StageTable::columns(&plan, &schema, &keys, &kept, &aggregates)?;
+        let table = Arc::new(StageTable::new(finished));
+        let keys = keys.into_iter().map(column_name).collect();
+        let aggregates = aggregates.into_iter().map(|(e, id)| (e, column_name(id))).collect();
+        self.stages.push(stage);
+        self.skeletons.push(Skeleton { plan, keys, aggregates, table });
+        Ok(number)
+    }
+}
+
+/// Numbers the residuals and inputs of a stage in the order in which they are met.
+#[derive(Default)]
+struct Slots {
+    ids: Vec<usize>,
+    inputs: Vec<Input>,
+}
+
+impl Slots {
+    /// The slot of a residual, or the number of an input when the column holds row numbers.
+    fn slot(&mut self, id: usize, source: Option<Source>) -> usize {
+        let slot = self.ids.iter().position(|known| *known == id).unwrap_or_else(|| {
+            self.ids.push(id);
+            self.ids.len() - 1
+        });
+        let Some(source) = source else { return slot };
+        let input = Input { source, rows: slot };
+        self.inputs.iter().position(|known| *known == input).unwrap_or_else(|| {
+            self.inputs.push(input);
+            self.inputs.len() - 1
+        })
+    }
+
+    fn kind(&self, id: usize, schema: &DFSchema) -> ResidualKind {
+        let slot = self.ids.iter().position(|known| *known == id);
+        if self.inputs.iter().any(|i| Some(i.rows) == slot) {
+            return ResidualKind::Rows;
+        }
+        match schema.field_with_unqualified_name(&column_name(id)).map(|f| f.data_type().clone()) {
+            Ok(datafusion::arrow::datatypes::DataType::Boolean) => ResidualKind::Truth,
+            _ => ResidualKind::Numbers,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Backward is a program too: the adjoint of every operation, written in the same graph, made once.
+//! Nothing is recorded at run time, so derivatives of derivatives come from the same code.
+
+use super::graph::{Domain, Graph, ONE, Op, Symbol, Value};
+use crate::scalar::{Binary, Slope, Unary};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// The gradient of a one-row, one-number objective with respect to each of `parameters`; `None` where it does not reach.
+///
+/// A sum over rows whose own adjoint is only known after the sum (F1 is a ratio of two) would need a second pass
+/// over the rows. Where every such sum is linear in one shared value, and the gradient ends in one-row parameters,
+/// the pass computes the gradient of each sum beside the sums, and the outer adjoints are applied afterwards.
+pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Option<Value>> {
+    assert!(graph.domain_of(objective) == ONE && graph.width(objective) == 1, "an objective is one number");
+    let one = graph.number(1.0);
+    let outer = Sweep::new(graph, objective, parameters);
+    match SharedSums::find(graph, &outer, objective, parameters) {
+        Some(sums) => sums.gradient(parameters),
+        None => {
+            let adjoints = outer.run(BTreeMap::from([(objective, one)]), &|_| false, &|g, contribution, domain| g.total(contribution, domain));
+            parameters.iter().map(|p| adjoints.get(p).copied()).collect()
+        }
+    }
+}
+
+/// A reverse sweep over the values between an output and the parameters.
+struct Sweep<'g> {
+    graph: &'g Graph,
+    live: Vec<bool>,
+}
+
+impl<'g> Sweep<'g> {
+    fn new(graph: &'g Graph, output: Value, parameters: &[Value]) -> Self {
+        let mut live = vec![false; output.0 as usize + 1];
+        for &parameter in parameters.iter().filter(|p| **p <= output) {
+            live[parameter.0 as usize] = true;
+        }
+        for i in 0..live.len() {
+            let node = graph.node(Value(i as u32));
+            live[i] = live[i] || (!node.op.is_leaf() && node.op.operands().any(|v| live[v.0 as usize]));
+        }
+        Self { graph, live }
+    }
+
+    fn is_live(&self, value: Value) -> bool {
+        self.live.get(value.0 as usize).copied().unwrap_or(false)
+    }
+
+    /// Pushes adjoints from the seeds down to the parameters. `stop` marks values that are not entered;
+    /// `reduce` sums a contribution over a domain when the operand is the same for all its rows.
+    fn run(
+        &self,
+        seeds: BTreeMap<Value, Value>,
+        stop: &dyn Fn(Value) -> bool,
+        reduce: &dyn Fn(&Graph, Value, Domain) -> Value,
+    ) -> HashMap<Value, Value> {
+        let mut pending = seeds;
+        let mut done = HashMap::new();
+        // Operands always come before the values made of them, so the greatest pending value is complete.
+        while let Some((value, adjoint)) = pending.pop_last() {
+            done.insert(value, adjoint);
+            if stop(value) {
+                continue;
+            }
+            let node = self.graph.node(value);
+            for (operand, contribution) in adjoints(self.graph, value, adjoint) {
+                if !self.is_live(operand) {
+                    continue;
+                }
+                let reduced = match node.op {
+                    Op::Total(..) | Op::SegmentSum(..) | Op::Gather(..) => contribution,
+                    _ if self.graph.domain_of(operand) == ONE && node.domain != ONE => reduce(self.graph, contribution, node.domain),
+                    _ => contribution,
+                };
+                let sum = pending.get(&operand).map_or(reduced, |&so_far| self.graph.add(so_far, reduced));
+                pending.insert(operand, sum);
+            }
+        }
+        done
+    }
+}
+
+/// What each operand of one value receives. The adjoint of a gather is a segment sum, and the other way round.
+fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> {
+    let node = graph.node(value);
+    match node.op {
+        Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::Greatest(_) | Op::Detach(_) => vec![],
+        Op::Unary(f, _) if f.slope_kind() == Slope::Step => vec![],
+        Op::Binary(f, ..) if f.slope_kind() == Slope::Step => vec![],
+        Op::Unary(f, x) => {
+            let slope = f.slope(Symbol { graph, value: x }, Symbol { graph, value }).value;
+            vec![(x, times(graph, adjoint, slope, bounded(f)))]
+        }
+        Op::Binary(f, a, b) => {
+            let (left, right) = f.slopes(Symbol { graph, value: a }, Symbol { graph, value: b }, Symbol { graph, value });
+            let sane = !matches!(f, Binary::Divide | Binary::Power | Binary::Atan2 | Binary::Gate);
+            vec![(a, times(graph, adjoint, left.value, sane)), (b, times(graph, adjoint, right.value, sane))]
+        }
+        Op::Select(mask, a, b) => {
+            let zero = graph.spread(graph.number(0.0), node.width as usize);
+            vec![(a, graph.select(mask, adjoint, zero)), (b, graph.select(mask, zero, adjoint))]
+        }
+        Op::Dot(a, b) => vec![(a, graph.scale(adjoint, b)), (b, graph.scale(adjoint, a))],
+        Op::Scale(s, v) => vec![(s, graph.dot(adjoint, v)), (v, graph.scale(s, adjoint))],
+        Op::Sum(v) => vec![(v, graph.spread(adjoint, graph.width(v)))],
+        Op::Spread(s) => vec![(s, graph.sum(adjoint))],
+        Op::MatVec(m, v) => vec![(m, graph.outer(adjoint, v)), (v, graph.mat_trans_vec(m, adjoint))],
+        Op::MatTransVec(m, u) => vec![(m, graph.outer(u, adjoint)), (u, graph.mat_vec(m, adjoint))],
+        Op::Outer(u, v) => vec![(u, graph.mat_vec(adjoint, v)), (v, graph.mat_trans_vec(adjoint, u))],
+        Op::Gather(x, index) => vec![(x, graph.segment_sum(adjoint, index))],
+        Op::SegmentSum(x, index) if graph.domain_of(x) == ONE => {
+            let (child, _) = graph.ends(index);
+            let spread = graph.gather(adjoint, index);
+            vec![(x, graph.total(spread, child))]
+        }
+        Op::SegmentSum(x, index) => vec![(x, graph.gather(adjoint, index))],
+        Op::Total(x, _) => vec![(x, adjoint)],
+    }
+}
+
+/// The product of an adjoint and a slope. Where the slope can be infinite, an adjoint of 0 stays 0:
+/// a branch that was not taken must not spoil the gradient of the one that was.
+fn times(graph: &Graph, adjoint: Value, slope: Value, bounded: bool) -> Value {
+    if bounded { graph.multiply(adjoint, slope) } else { graph.gate(adjoint, slope) }
+}
+
+fn bounded(function: Unary) -> bool {
+    use Unary::*;
+    !matches!(function, Ln | Log2 | Log10 | Sqrt | Cbrt | Exp | Sinh | Cosh | Tan | Cot | Asin | Acos | Acosh | Atanh | LnOneMinus | OneMinusExp)
+}
+
+/// Sums over one domain that are all linear in one live value: `total_i = sum(weight_i * live)`.
+struct SharedSums<'g> {
+    graph: &'g Graph,
+    live: Value,
+    /// (weight or `None` for 1, adjoint of the sum)
+    sums: Vec<(Option<Value>, Value)>,
+    domain: Domain,
+}
+
+impl<'g> SharedSums<'g> {
+    fn find(graph: &'g Graph, outer: &Sweep<'g>, objective: Value, parameters: &[Value]) -> Option<Self> {
+        if parameters.iter().any(|p| graph.domain_of(*p) != ONE) {
+            return None;
+        }
+        let is_sum = |v: Value| matches!(graph.node(v).op, Op::Total(..));
+        let adjoints = outer.run(BTreeMap::from([(objective, graph.number(1.0))]), &is_sum, &|g, c, d| g.total(c, d));
+        let mut totals: Vec<Value> = adjoints.keys().copied().filter(|v| is_sum(*v)).collect();
+        totals.sort();
+        let settled = totals.iter().all(|t| !depends_on_a_sum(graph, adjoints[t]));
+        if totals.is_empty() || settled || parameters.iter().any(|p| adjoints.contains_key(p)) {
+            return None;
+        }
+        let mut found: Option<(Value, Domain)> = None;
+        let mut sums = Vec::new();
+        for total in totals {
+            let Op::Total(x, domain) = graph.node(total).op else { return None };
+            let (weight, live) = linear(graph, outer, x);
+            if found.is_some_and(|f| f != (live, domain)) {
+                return None;
+            }
+            found = Some((live, domain));
+            sums.push((weight, adjoints[&total]));
+        }
+        let (live, domain) = found?;
+        maps_only(graph, outer, live).then_some(Self { graph, live, sums, domain })
+    }
+
+    fn gradient(self, parameters: &[Value]) -> Vec<Option<Value>> {
+        let graph = self.graph;
+        let inner = Sweep::new(graph, self.live, parameters);
+        let weigh = |g: &Graph, contribution: Value, domain: Domain| {
+            debug_assert!(domain == self.domain);
+            let parts = self.sums.iter().map(|&(weight, adjoint)| {
+                let weighted = weight.map_or(contribution, |w| g.scale(w, contribution));
+                g.scale(adjoint, g.total(weighted, domain))
+            });
+            parts.reduce(|a, b| g.add(a, b)).expect("there is a sum")
+        };
+        let adjoints = inner.run(BTreeMap::from([(self.live, graph.number(1.0))]), &|_| false, &weigh);
+        parameters.iter().map(|p| adjoints.get(p).copied()).collect()
+    }
+}
+
+/// `x` as `weight * live` with a weight that nothing learned reaches.
+fn linear(graph: &Graph, sweep: &Sweep, x: Value) -> (Option<Value>, Value) {
+    match graph.node(x).op {
+        Op::Binary(Binary::Multiply | Binary::Gate, a, b) if graph.width(x) == 1 => match (sweep.is_live(a), sweep.is_live(b)) {
+            (true, false) => (Some(b), a),
+            (false, true) => (Some(a), b),
+            _ => (None, x),
+        },
+        _ => (None, x),
+    }
+}
+
+/// Whether `value` is made of the one-row parameters by maps alone, so that a factor of its adjoint may be applied last.
+fn maps_only(graph: &Graph, sweep: &Sweep, value: Value) -> bool {
+    let (mut stack, mut seen) = (vec![value], HashSet::new());
+    while let Some(v) = stack.pop() {
+        let node = graph.node(v);
+        if !sweep.is_live(v) || !seen.insert(v) || node.domain == ONE {
+            continue;
+        }
+        if matches!(node.op, Op::Gather(..) | Op::SegmentSum(..) | Op::Total(..)) {
+            return false;
+        }
+        stack.extend(node.op.operands());
+    }
+    // A one-row value below must itself not be a sum: its adjoint would be needed before the pass ends.
+    !seen.iter().any(|v| graph.node(*v).op.operands().any(|o| graph.domain_of(o) == ONE && depends_on_a_sum(graph, o)))
+}
+
+fn depends_on_a_sum(graph: &Graph, value: Value) -> bool {
+    let (mut stack, mut seen) = (vec![value], HashSet::new());
+    while let Some(v) = stack.pop() {
+        let op = graph.node(v).op;
+        if matches!(op, Op::Total(..) | Op::SegmentSum(..)) {
+            return true;
+        }
+        stack.extend(op.operands().filter(|o| seen.insert(*o)));
+    }
+    false
+}

@@ -1,0 +1,463 @@
+//! The program as a graph of values, each over one domain, made by constructors that share equal
+//! values and compute a value before the gather that spreads it. It never hears of SQL.
+
+use crate::scalar::{Binary, Field, Unary};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// A value of the program: one column (scalar, vector or row-major matrix per row) over one domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Value(pub(super) u32);
+
+/// A list of rows that values lie over. [`ONE`] has a single row and is visible from all others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Domain(pub(super) u32);
+
+/// For every row of the child domain, its row in the parent domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Index(pub(super) u32);
+
+pub const ONE: Domain = Domain(0);
+
+/// Number of a parameter column, of a residual column, or of a number that the run sets between steps.
+pub type Slot = u32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Op {
+    /// A constant, by its bits.
+    Constant(u64),
+    /// A number that the run sets between steps (temperature, scale of a gap).
+    Setting(Slot),
+    Parameter(Slot),
+    Residual(Slot),
+    /// How many rows of a domain take part in this step.
+    Count(Domain),
+    Unary(Unary, Value),
+    Binary(Binary, Value, Value),
+    /// The first where the mask is not zero, else the second; the mask has no gradient.
+    Select(Value, Value, Value),
+    Dot(Value, Value),
+    /// A number times a vector.
+    Scale(Value, Value),
+    /// The sum, or the greatest, of a vector's elements. The greatest has no gradient: it only shifts.
+    Sum(Value),
+    Greatest(Value),
+    /// The same value, where gradients stop.
+    Detach(Value),
+    /// A number repeated as a vector.
+    Spread(Value),
+    /// matrix * vector, transposed matrix * vector, column * row.
+    MatVec(Value, Value),
+    MatTransVec(Value, Value),
+    Outer(Value, Value),
+    Gather(Value, Index),
+    /// Sum over the child rows of each parent row.
+    SegmentSum(Value, Index),
+    /// Sum over all rows of a domain.
+    Total(Value, Domain),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Node {
+    pub domain: Domain,
+    pub width: u32,
+    pub op: Op,
+}
+
+pub(super) struct DomainInfo {
+    pub name: String,
+    pub rows: usize,
+}
+
+pub(super) struct IndexInfo {
+    pub child: Domain,
+    pub parent: Domain,
+    /// For each row of the child, its row of the parent.
+    pub rows: Arc<[u32]>,
+}
+
+/// A graph under construction. It is cheap to copy a handle to it.
+#[derive(Clone, Default)]
+pub struct Graph(pub(super) Rc<RefCell<Nodes>>);
+
+#[derive(Default)]
+pub(super) struct Nodes {
+    pub nodes: Vec<Node>,
+    pub shared: HashMap<Node, Value>,
+    pub domains: Vec<DomainInfo>,
+    pub indices: Vec<IndexInfo>,
+    pub labels: HashMap<Value, Arc<str>>,
+    /// Whether a node depends on anything that changes between steps.
+    pub live: Vec<bool>,
+    /// The value of each setting.
+    pub settings: Vec<Value>,
+}
+
+impl Graph {
+    pub fn new() -> Self {
+        let graph = Self::default();
+        graph.domain("one", 1);
+        graph
+    }
+
+    /// Declares a domain; one of a single row is [`ONE`] itself.
+    pub fn domain(&self, name: &str, rows: usize) -> Domain {
+        let mut nodes = self.0.borrow_mut();
+        if rows == 1 && !nodes.domains.is_empty() {
+            return ONE;
+        }
+        nodes.domains.push(DomainInfo { name: name.to_string(), rows });
+        Domain(nodes.domains.len() as u32 - 1)
+    }
+
+    /// Declares an index. `rows[i]` is the parent's row of the child's row `i`.
+    pub fn index(&self, child: Domain, parent: Domain, rows: Arc<[u32]>) -> Index {
+        let mut nodes = self.0.borrow_mut();
+        assert_eq!(rows.len(), nodes.domains[child.0 as usize].rows, "an index has one entry for each row of its child");
+        assert!(rows.iter().all(|&r| (r as usize) < nodes.domains[parent.0 as usize].rows), "an index points at rows of its parent");
+        nodes.indices.push(IndexInfo { child, parent, rows });
+        Index(nodes.indices.len() as u32 - 1)
+    }
+
+    /// A number that the run may change between steps.
+    pub fn setting(&self) -> (Slot, Value) {
+        let slot = self.0.borrow().settings.len() as Slot;
+        let value = self.push(ONE, 1, Op::Setting(slot));
+        self.0.borrow_mut().settings.push(value);
+        (slot, value)
+    }
+
+    pub fn setting_value(&self, slot: Slot) -> Value {
+        self.0.borrow().settings[slot as usize]
+    }
+
+    pub fn parameter(&self, slot: Slot, domain: Domain, width: usize) -> Value {
+        self.push(domain, width, Op::Parameter(slot))
+    }
+
+    pub fn residual(&self, slot: Slot, domain: Domain, width: usize) -> Value {
+        self.push(domain, width, Op::Residual(slot))
+    }
+
+    pub fn number(&self, value: f64) -> Value {
+        self.push(ONE, 1, Op::Constant(value.to_bits()))
+    }
+
+    pub fn count(&self, domain: Domain) -> Value {
+        if domain == ONE { self.number(1.0) } else { self.push(ONE, 1, Op::Count(domain)) }
+    }
+
+    pub fn rows(&self, domain: Domain) -> usize {
+        self.0.borrow().domains[domain.0 as usize].rows
+    }
+
+    pub fn domain_of(&self, value: Value) -> Domain {
+        self.node(value).domain
+    }
+
+    pub fn width(&self, value: Value) -> usize {
+        self.node(value).width as usize
+    }
+
+    /// Whether a value lies in memory from the start.
+    pub fn is_leaf(&self, value: Value) -> bool {
+        self.node(value).op.is_leaf()
+    }
+
+    /// Whether a value stays the same from step to step.
+    pub fn is_frozen(&self, value: Value) -> bool {
+        !self.0.borrow().live[value.0 as usize]
+    }
+
+    /// The constant that a value is, if it is one.
+    pub fn constant(&self, value: Value) -> Option<f64> {
+        if let Op::Constant(bits) = self.node(value).op { Some(f64::from_bits(bits)) } else { None }
+    }
+
+    /// The residual column that a value is, if it is one.
+    pub fn residual_slot(&self, value: Value) -> Option<Slot> {
+        if let Op::Residual(slot) = self.node(value).op { Some(slot) } else { None }
+    }
+
+    /// Values with a name, in the order in which they are computed.
+    pub fn labels(&self) -> Vec<(Value, Arc<str>)> {
+        let mut labels: Vec<_> = self.0.borrow().labels.iter().map(|(v, l)| (*v, l.clone())).collect();
+        labels.sort();
+        labels
+    }
+
+    /// The value without its gradient.
+    pub fn detach(&self, x: Value) -> Value {
+        self.push(self.domain_of(x), self.width(x), Op::Detach(x))
+    }
+
+    /// Names the operator that a value stands for, for `EXPLAIN` and for errors at run time.
+    pub fn label(&self, value: Value, name: &str) {
+        self.0.borrow_mut().labels.entry(value).or_insert_with(|| name.into());
+    }
+
+    /// Elementwise, over numbers and vectors alike.
+    pub fn unary(&self, function: Unary, x: Value) -> Value {
+        let node = self.node(x);
+        if let Some(constant) = self.constant(x) {
+            return self.number(function.value(constant));
+        }
+        if let (Unary::Negate, Op::Unary(Unary::Negate, inner)) = (function, node.op) {
+            return inner;
+        }
+        if let Op::Gather(parent, index) = node.op {
+            let before = self.unary(function, parent);
+            return self.gather(before, index);
+        }
+        self.push(node.domain, node.width as usize, Op::Unary(function, x))
+    }
+
+    /// Elementwise over two values of equal width; a number meets a vector through [`Graph::scale`] or [`Graph::spread`].
+    pub fn binary(&self, function: Binary, a: Value, b: Value) -> Value {
+        use Binary::{Add, Divide, Gate, Multiply, Subtract};
+        let (left, right) = (self.node(a), self.node(b));
+        assert_eq!(left.width, right.width, "elementwise operands have the same width");
+        match (function, self.constant(a), self.constant(b)) {
+            (_, Some(x), Some(y)) => return self.number(function.value(x, y)),
+            (Add, Some(0.0), _) | (Multiply | Gate, Some(1.0), _) => return b,
+            (Add | Subtract, _, Some(0.0)) | (Multiply | Divide, _, Some(1.0)) => return a,
+            (Gate, _, Some(1.0)) => return a,
+            (Gate, Some(0.0), _) => return a,
+            (Multiply | Divide, Some(-1.0), _) if function == Multiply => return self.unary(Unary::Negate, b),
+            (Multiply | Divide, _, Some(-1.0)) => return self.unary(Unary::Negate, a),
+            _ => {}
+        }
+        let (a, b) = if matches!(function, Add | Multiply) && b < a { (b, a) } else { (a, b) };
+        self.over_gathers(&[a, b], |graph, v| graph.binary(function, v[0], v[1])).unwrap_or_else(|| {
+            let domain = self.meet(&[a, b]);
+            self.push(domain, left.width as usize, Op::Binary(function, a, b))
+        })
+    }
+
+    pub fn add(&self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Add, a, b)
+    }
+
+    pub fn subtract(&self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Subtract, a, b)
+    }
+
+    pub fn multiply(&self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Multiply, a, b)
+    }
+
+    pub fn divide(&self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Divide, a, b)
+    }
+
+    /// `a * b`, but 0 where `a` is 0, whatever `b` is: what is absent cannot spoil what is present.
+    pub fn gate(&self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Gate, a, b)
+    }
+
+    /// 1 - a.
+    pub fn complement(&self, a: Value) -> Value {
+        let one = self.number(1.0);
+        self.subtract(one, a)
+    }
+
+    pub fn select(&self, mask: Value, a: Value, b: Value) -> Value {
+        if a == b {
+            return a;
+        }
+        self.push(self.meet(&[mask, a, b]), self.width(a), Op::Select(mask, a, b))
+    }
+
+    pub fn dot(&self, a: Value, b: Value) -> Value {
+        assert_eq!(self.width(a), self.width(b), "an inner product has operands of the same width");
+        self.over_gathers(&[a, b], |graph, v| graph.dot(v[0], v[1])).unwrap_or_else(|| self.push(self.meet(&[a, b]), 1, Op::Dot(a, b)))
+    }
+
+    /// A number times a vector (or a number).
+    pub fn scale(&self, s: Value, v: Value) -> Value {
+        if self.width(v) == 1 {
+            return self.multiply(s, v);
+        }
+        if self.constant(s) == Some(1.0) {
+            return v;
+        }
+        self.over_gathers(&[s, v], |graph, x| graph.scale(x[0], x[1]))
+            .unwrap_or_else(|| self.push(self.meet(&[s, v]), self.width(v), Op::Scale(s, v)))
+    }
+
+    pub fn sum(&self, v: Value) -> Value {
+        if self.width(v) == 1 { v } else { self.push(self.domain_of(v), 1, Op::Sum(v)) }
+    }
+
+    /// The greatest element of a vector, as a number without gradient.
+    pub fn greatest(&self, v: Value) -> Value {
+        if self.width(v) == 1 { v } else { self.push(self.domain_of(v), 1, Op::Greatest(v)) }
+    }
+
+    pub fn spread(&self, s: Value, width: usize) -> Value {
+        if width == 1 { s } else { self.push(self.domain_of(s), width, Op::Spread(s)) }
+    }
+
+    pub fn mat_vec(&self, m: Value, v: Value) -> Value {
+        let rows = self.width(m) / self.width(v);
+        self.push(self.meet(&[m, v]), rows, Op::MatVec(m, v))
+    }
+
+    pub fn mat_trans_vec(&self, m: Value, u: Value) -> Value {
+        let columns = self.width(m) / self.width(u);
+        self.push(self.meet(&[m, u]), columns, Op::MatTransVec(m, u))
+    }
+
+    pub fn outer(&self, u: Value, v: Value) -> Value {
+        self.push(self.meet(&[u, v]), self.width(u) * self.width(v), Op::Outer(u, v))
+    }
+
+    pub fn gather(&self, x: Value, index: Index) -> Value {
+        let node = self.node(x);
+        if node.domain == ONE {
+            return x;
+        }
+        let (child, parent) = self.ends(index);
+        assert_eq!(node.domain, parent, "a gather reads its index's parent");
+        self.push(child, node.width as usize, Op::Gather(x, index))
+    }
+
+    /// Sum over the child rows of each parent row; a value of [`ONE`] counts once for each child row.
+    pub fn segment_sum(&self, x: Value, index: Index) -> Value {
+        let (child, parent) = self.ends(index);
+        if parent == ONE {
+            return self.total(x, child);
+        }
+        let node = self.node(x);
+        assert!(node.domain == child || node.domain == ONE, "a segment sum reads its index's child");
+        self.push(parent, node.width as usize, Op::SegmentSum(x, index))
+    }
+
+    /// Sum over all rows of a domain. What is the same in all rows is taken out of the sum.
+    pub fn total(&self, x: Value, domain: Domain) -> Value {
+        let node = self.node(x);
+        if domain == ONE {
+            return x;
+        }
+        if node.domain == ONE {
+            let count = self.count(domain);
+            return self.scale(count, x);
+        }
+        match node.op {
+            Op::Unary(Unary::Negate, inner) => {
+                let sum = self.total(inner, domain);
+                self.unary(Unary::Negate, sum)
+            }
+            Op::Binary(Binary::Multiply, a, b) if self.domain_of(a) == ONE => {
+                let sum = self.total(b, domain);
+                self.multiply(a, sum)
+            }
+            Op::Binary(Binary::Multiply | Binary::Divide, a, b) if self.domain_of(b) == ONE => {
+                let sum = self.total(a, domain);
+                if matches!(node.op, Op::Binary(Binary::Divide, ..)) { self.divide(sum, b) } else { self.multiply(sum, b) }
+            }
+            Op::Scale(s, v) if self.domain_of(s) == ONE => {
+                let sum = self.total(v, domain);
+                self.scale(s, sum)
+            }
+            _ => self.push(ONE, node.width as usize, Op::Total(x, domain)),
+        }
+    }
+
+    pub(super) fn node(&self, value: Value) -> Node {
+        self.0.borrow().nodes[value.0 as usize]
+    }
+
+    pub(super) fn ends(&self, index: Index) -> (Domain, Domain) {
+        let nodes = self.0.borrow();
+        let info = &nodes.indices[index.0 as usize];
+        (info.child, info.parent)
+    }
+
+    /// The one domain other than [`ONE`] that the operands lie over.
+    fn meet(&self, values: &[Value]) -> Domain {
+        values.iter().map(|&v| self.domain_of(v)).fold(ONE, |met, domain| {
+            assert!(met == ONE || domain == ONE || met == domain, "operands lie over one domain");
+            if met == ONE { domain } else { met }
+        })
+    }
+
+    /// When all operands are spread by one gather (or are the same for all rows), computes over the fewer rows first.
+    fn over_gathers(&self, operands: &[Value], make: impl Fn(&Graph, &[Value]) -> Value) -> Option<Value> {
+        let mut through = None;
+        let mut parents = Vec::with_capacity(operands.len());
+        for &operand in operands {
+            let node = self.node(operand);
+            match node.op {
+                Op::Gather(parent, index) if through.is_none_or(|i| i == index) => {
+                    through = Some(index);
+                    parents.push(parent);
+                }
+                _ if node.domain == ONE => parents.push(operand),
+                _ => return None,
+            }
+        }
+        let index = through?;
+        let (child, parent) = self.ends(index);
+        if self.rows(parent) > self.rows(child) {
+            return None;
+        }
+        let before = make(self, &parents);
+        Some(self.gather(before, index))
+    }
+
+    fn push(&self, domain: Domain, width: usize, op: Op) -> Value {
+        let node = Node { domain, width: width as u32, op };
+        let mut nodes = self.0.borrow_mut();
+        if let Some(&value) = nodes.shared.get(&node) {
+            return value;
+        }
+        let value = Value(nodes.nodes.len() as u32);
+        let live = matches!(op, Op::Parameter(_) | Op::Setting(_) | Op::Count(_)) || op.operands().any(|v| nodes.live[v.0 as usize]);
+        nodes.live.push(live);
+        nodes.nodes.push(node);
+        nodes.shared.insert(node, value);
+        value
+    }
+}
+
+impl Op {
+    /// The values that an operation reads.
+    pub(super) fn operands(self) -> impl Iterator<Item = Value> {
+        let (a, b, c) = match self {
+            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) => (None, None, None),
+            Op::Unary(_, x) | Op::Sum(x) | Op::Greatest(x) | Op::Detach(x) | Op::Spread(x) | Op::Gather(x, _) | Op::SegmentSum(x, _) | Op::Total(x, _) => (Some(x), None, None),
+            Op::Binary(_, a, b) | Op::Dot(a, b) | Op::Scale(a, b) | Op::MatVec(a, b) | Op::MatTransVec(a, b) | Op::Outer(a, b) => (Some(a), Some(b), None),
+            Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
+        };
+        [a, b, c].into_iter().flatten()
+    }
+
+    pub(super) fn is_leaf(self) -> bool {
+        matches!(self, Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_))
+    }
+}
+
+/// A value of a graph as something that slopes can be written in.
+#[derive(Clone, Copy)]
+pub(super) struct Symbol<'g> {
+    pub graph: &'g Graph,
+    pub value: Value,
+}
+
+impl Field for Symbol<'_> {
+    fn constant(self, value: f64) -> Self {
+        let number = self.graph.number(value);
+        Symbol { value: self.graph.spread(number, self.graph.width(self.value)), ..self }
+    }
+
+    fn unary(self, function: Unary) -> Self {
+        Symbol { value: self.graph.unary(function, self.value), ..self }
+    }
+
+    fn binary(self, function: Binary, other: Self) -> Self {
+        Symbol { value: self.graph.binary(function, self.value, other.value), ..self }
+    }
+}

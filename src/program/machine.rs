@@ -1,0 +1,279 @@
+//! Runs the passes of a schedule over chunks of rows that fit the cache. All memory is taken when the
+//! machine is built; a step takes none. Rows are cut into blocks by their number alone, each block sums
+//! apart and the blocks' sums are added in order, so any number of threads gives the same bits.
+
+use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
+use super::kernel;
+use super::schedule::{Action, Instruction, Pass, schedule};
+use crate::scalar::Real;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Rows of a domain that take part in a step, ascending; `None` for all.
+pub type Active = Option<Vec<u32>>;
+
+/// A compiled graph with its memory.
+pub struct Machine<R> {
+    passes: Vec<Pass>,
+    blocks: Vec<Vec<Block<R>>>,
+    memory: Memory<R>,
+    outputs: Vec<Value>,
+    settings: Vec<Vec<u32>>,
+    parameters: HashMap<Slot, u32>,
+    counts: Vec<(u32, u32)>,
+    active: Vec<Active>,
+    domain_names: Vec<String>,
+}
+
+/// Every stored value, by number.
+pub(super) struct Memory<R> {
+    columns: Vec<Vec<R>>,
+    residuals: Arc<Vec<Vec<R>>>,
+    /// Where the value with this number lies; `u32::MAX` where it has no column.
+    places: Vec<Place>,
+    widths: Vec<u32>,
+    pub(super) indices: Vec<Arc<[u32]>>,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Nowhere,
+    Column(u32),
+    Residual(Slot),
+}
+
+/// A range of rows with registers and sums of its own.
+struct Block<R> {
+    start: usize,
+    end: usize,
+    pub(super) workspace: kernel::Workspace<R>,
+}
+
+/// Rows below which a second block is not worth its sums.
+const BLOCK_ROWS: usize = 16_384;
+const MOST_BLOCKS: usize = 16;
+/// Bytes of registers that should stay in the nearest caches.
+const REGISTER_BYTES: usize = 128 * 1024;
+const MOST_LANES: usize = 1024;
+
+impl<R: kernel::Lanes> Machine<R> {
+    /// Compiles `outputs`. `residuals[slot]` holds rows x width numbers, row-major. A machine that will
+    /// run over samples of the rows uses one block for each pass.
+    pub fn build(graph: &Graph, residuals: Arc<Vec<Vec<R>>>, outputs: &[Value], sampled: bool) -> Self {
+        let passes = schedule(graph, outputs);
+        let nodes = graph.0.borrow();
+        let mut memory = Memory {
+            columns: vec![],
+            residuals,
+            places: vec![Place::Nowhere; nodes.nodes.len()],
+            widths: nodes.nodes.iter().map(|n| n.width).collect(),
+            indices: nodes.indices.iter().map(|i| i.rows.clone()).collect(),
+        };
+        let (mut settings, mut parameters, mut counts) = (vec![vec![]; nodes.settings.len()], HashMap::new(), vec![]);
+        let stored: Vec<Value> = passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied().collect();
+        for (i, node) in nodes.nodes.iter().enumerate() {
+            let rows = nodes.domains[node.domain.0 as usize].rows;
+            if let Op::Residual(slot) = node.op {
+                assert_eq!(memory.residuals[slot as usize].len(), rows * node.width as usize, "a residual has rows x width numbers");
+                memory.places[i] = Place::Residual(slot);
+                continue;
+            }
+            if !node.op.is_leaf() && !stored.contains(&Value(i as u32)) {
+                continue;
+            }
+            let column = memory.columns.len() as u32;
+            memory.places[i] = Place::Column(column);
+            memory.columns.push(vec![R::ZERO; rows * node.width as usize]);
+            match node.op {
+                Op::Constant(bits) => memory.columns[column as usize][0] = R::of(f64::from_bits(bits)),
+                Op::Setting(slot) => settings[slot as usize].push(column),
+                Op::Parameter(slot) => {
+                    parameters.insert(slot, column);
+                }
+                Op::Count(domain) => {
+                    memory.columns[column as usize][0] = R::of(nodes.domains[domain.0 as usize].rows as f64);
+                    counts.push((domain.0, column));
+                }
+                _ => {}
+            }
+        }
+        let blocks = passes.iter().map(|pass| blocks(graph, pass, &memory, nodes.domains[pass.domain.0 as usize].rows, sampled)).collect();
+        let active = vec![None; nodes.domains.len()];
+        let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
+        Self { passes, blocks, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
+    }
+
+    /// Sets a number that may change between steps.
+    pub fn set(&mut self, setting: Slot, value: f64) {
+        for column in &self.settings[setting as usize] {
+            self.memory.columns[*column as usize][0] = R::of(value);
+        }
+    }
+
+    /// Values of a parameter, rows x width; empty when no output depends on it.
+    pub fn parameter_mut(&mut self, slot: Slot) -> &mut [R] {
+        match self.parameters.get(&slot) {
+            Some(column) => &mut self.memory.columns[*column as usize],
+            None => &mut [],
+        }
+    }
+
+    pub fn output(&self, number: usize) -> &[R] {
+        self.memory.column(self.outputs[number])
+    }
+
+    /// A parameter's values, to change, and an output, to read.
+    pub fn parameter_and_output(&mut self, slot: Slot, number: usize) -> (&mut [R], &[R]) {
+        let Some(&column) = self.parameters.get(&slot) else { return (&mut [], &[]) };
+        match self.memory.places[self.outputs[number].0 as usize] {
+            Place::Column(output) => {
+                let [parameter, output] = self
+                    .memory
+                    .columns
+                    .get_disjoint_mut([column as usize, output as usize])
+                    .expect("a gradient is not the parameter itself");
+                (parameter, output)
+            }
+            Place::Residual(r) => (&mut self.memory.columns[column as usize], &self.memory.residuals[r as usize]),
+            Place::Nowhere => unreachable!("outputs are stored"),
+        }
+    }
+
+    /// Runs later steps over these rows only, one entry a domain.
+    pub fn activate(&mut self, active: &[Active]) {
+        for (ours, theirs) in self.active.iter_mut().zip(active) {
+            ours.clone_from(theirs);
+        }
+        for &(domain, column) in &self.counts {
+            if let Some(rows) = &self.active[domain as usize] {
+                self.memory.columns[column as usize][0] = R::of(rows.len() as f64);
+            }
+        }
+    }
+
+    /// Bytes that a step needs beyond residuals and parameters.
+    pub fn bytes(&self) -> usize {
+        let stored: usize = self.passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).map(|v| self.memory.column(*v).len()).sum();
+        let worked: usize = self.blocks.iter().flatten().map(|b| b.workspace.numbers()).sum();
+        (stored + worked) * size_of::<R>()
+    }
+
+    pub fn run(&mut self) {
+        for (pass, blocks) in self.passes.iter().zip(&mut self.blocks) {
+            let (memory, active) = (&self.memory, self.active[pass.domain.0 as usize].as_deref());
+            match blocks.as_mut_slice() {
+                [block] => block.run(pass, memory, active),
+                many => many.par_iter_mut().for_each(|block| block.run(pass, memory, None)),
+            }
+            deliver(pass, blocks, &mut self.memory, active);
+        }
+    }
+
+    pub(super) fn passes(&self) -> &[Pass] {
+        &self.passes
+    }
+
+    pub(super) fn domain_name(&self, domain: Domain) -> &str {
+        &self.domain_names[domain.0 as usize]
+    }
+}
+
+impl<R: kernel::Lanes> Block<R> {
+    fn run(&mut self, pass: &Pass, memory: &Memory<R>, active: Option<&[u32]>) {
+        let rows = match active {
+            Some(rows) => kernel::Rows::Listed(rows),
+            None => kernel::Rows::Range(self.start, self.end),
+        };
+        R::run(&mut self.workspace, pass, memory, rows);
+    }
+}
+
+impl<R: Real> Memory<R> {
+    #[inline(always)]
+    pub(super) fn column(&self, value: Value) -> &[R] {
+        match self.places[value.0 as usize] {
+            Place::Column(c) => &self.columns[c as usize],
+            Place::Residual(r) => &self.residuals[r as usize],
+            Place::Nowhere => &[],
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn width(&self, value: Value) -> usize {
+        self.widths[value.0 as usize] as usize
+    }
+
+    fn column_mut(&mut self, value: Value) -> &mut [R] {
+        match self.places[value.0 as usize] {
+            Place::Column(c) => &mut self.columns[c as usize],
+            _ => unreachable!("only stored values are written"),
+        }
+    }
+}
+
+/// Cuts a pass into blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
+fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows: usize, sampled: bool) -> Vec<Block<R>> {
+    let index_of = |sum: &Value| if let Op::SegmentSum(_, index) = graph.node(*sum).op { Some(index) } else { None };
+    let work = rows * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
+    let spread: usize = pass.sums.iter().filter(|s| index_of(s).is_some()).map(|s| memory.column(*s).len()).sum();
+    let by_sums = if spread == 0 || sorted_sums(pass, memory, &index_of) { MOST_BLOCKS } else { (work / (64 * spread)).max(1) };
+    let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
+    let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
+    let registers: usize = pass.registers.iter().map(|w| *w as usize).sum::<usize>().max(1);
+    let lanes = (REGISTER_BYTES / size_of::<R>() / registers).clamp(16, MOST_LANES) & !15;
+    (0..count)
+        .map(|b| {
+            let (start, end) = (rows * b / count, rows * (b + 1) / count);
+            let most = end - start;
+            let sums = pass.sums.iter().map(|s| {
+                let range = index_of(s).map(|index| parent_range(&memory.indices[index.0 as usize][start..end]));
+                (memory.width(*s), range)
+            });
+            let stores = pass.stores.iter().map(|s| memory.width(*s) * most);
+            Block { start, end, workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(16).max(16)), pass, memory, stores, sums) }
+        })
+        .collect()
+}
+
+fn instruction_width(instruction: &Instruction) -> usize {
+    match *instruction {
+        Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
+        Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
+        Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
+    }
+}
+
+/// Whether each block's sums touch a range of parent rows of their own, as when rows are sorted by group.
+fn sorted_sums<R: Real>(pass: &Pass, memory: &Memory<R>, index_of: &dyn Fn(&Value) -> Option<Index>) -> bool {
+    pass.sums.iter().filter_map(index_of).all(|index| memory.indices[index.0 as usize].is_sorted())
+}
+
+fn parent_range(rows: &[u32]) -> (u32, u32) {
+    match (rows.iter().min(), rows.iter().max()) {
+        (Some(&low), Some(&high)) => (low, high + 1),
+        _ => (0, 0),
+    }
+}
+
+/// Moves what the blocks stored and summed into the columns, block after block.
+fn deliver<R: kernel::Lanes>(pass: &Pass, blocks: &mut [Block<R>], memory: &mut Memory<R>, active: Option<&[u32]>) {
+    for (place, &value) in pass.stores.iter().enumerate() {
+        let width = memory.width(value);
+        let column = memory.column_mut(value);
+        for block in blocks.iter() {
+            let stored = &block.workspace.stores[place];
+            match active {
+                None => column[block.start * width..block.end * width].copy_from_slice(stored),
+                Some(rows) => {
+                    for (row, numbers) in rows.iter().zip(stored.chunks_exact(width)) {
+                        column[*row as usize * width..][..width].copy_from_slice(numbers);
+                    }
+                }
+            }
+        }
+    }
+    for (place, &value) in pass.sums.iter().enumerate() {
+        kernel::Sum::deliver(blocks.iter().map(|b| &b.workspace.sums[place]), memory.column_mut(value));
+    }
+}

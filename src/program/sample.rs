@@ -1,0 +1,91 @@
+//! Which rows of every domain a sample of the outermost domain's rows needs.
+
+use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::machine::Active;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The paths by which rows of one domain need rows of another, from the outermost domain inwards.
+pub struct Sampling {
+    outermost: Domain,
+    domains: usize,
+    steps: Vec<Step>,
+}
+
+enum Step {
+    /// Rows of `child` read rows of `parent` through the index.
+    Read { child: usize, parent: usize, rows: Arc<[u32]> },
+    /// Rows of `parent` are sums over rows of `child`: `members[starts[p]..starts[p + 1]]`.
+    Summed { parent: usize, child: usize, starts: Vec<u32>, members: Vec<u32> },
+}
+
+impl Sampling {
+    /// Paths of the forward values below `objective`.
+    pub fn new(graph: &Graph, objective: Value, outermost: Domain) -> Self {
+        let mut values = BTreeSet::new();
+        let mut stack = vec![objective];
+        while let Some(v) = stack.pop() {
+            if values.insert(v) {
+                stack.extend(graph.node(v).op.operands());
+            }
+        }
+        // A value comes after its operands, so going down meets readers before what they read.
+        let (mut steps, mut seen) = (vec![], BTreeSet::new());
+        for v in values.into_iter().rev() {
+            match graph.node(v).op {
+                Op::Gather(x, index) if !graph.node(x).op.is_leaf() && seen.insert((false, index)) => steps.push(read(graph, index)),
+                Op::SegmentSum(_, index) if seen.insert((true, index)) => steps.push(summed(graph, index)),
+                _ => {}
+            }
+        }
+        Self { outermost, domains: graph.0.borrow().domains.len(), steps }
+    }
+
+    /// The active rows of every domain for these rows (ascending) of the outermost one. A domain that no path reaches takes part whole.
+    pub fn active(&self, rows: &[u32]) -> Vec<Active> {
+        let mut active: Vec<Option<BTreeSet<u32>>> = vec![None; self.domains];
+        active[self.outermost.0 as usize] = Some(rows.iter().copied().collect());
+        for step in &self.steps {
+            match step {
+                Step::Read { child, parent, rows } => {
+                    let Some(needed) = active[*child].as_ref().map(|c| c.iter().map(|r| rows[*r as usize]).collect::<BTreeSet<_>>()) else { continue };
+                    active[*parent].get_or_insert_default().extend(needed);
+                }
+                Step::Summed { parent, child, starts, members } => {
+                    let Some(needed) = active[*parent].as_ref().map(|p| {
+                        p.iter().flat_map(|r| &members[starts[*r as usize] as usize..starts[*r as usize + 1] as usize]).copied().collect::<BTreeSet<_>>()
+                    }) else {
+                        continue;
+                    };
+                    active[*child].get_or_insert_default().extend(needed);
+                }
+            }
+        }
+        active[ONE.0 as usize] = None;
+        active.into_iter().map(|a| a.map(|rows| rows.into_iter().collect())).collect()
+    }
+}
+
+fn read(graph: &Graph, index: Index) -> Step {
+    let nodes = graph.0.borrow();
+    let info = &nodes.indices[index.0 as usize];
+    Step::Read { child: info.child.0 as usize, parent: info.parent.0 as usize, rows: info.rows.clone() }
+}
+
+fn summed(graph: &Graph, index: Index) -> Step {
+    let nodes = graph.0.borrow();
+    let info = &nodes.indices[index.0 as usize];
+    let mut starts = vec![0u32; nodes.domains[info.parent.0 as usize].rows + 1];
+    for &p in info.rows.iter() {
+        starts[p as usize + 1] += 1;
+    }
+    for i in 1..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    let (mut next, mut members) = (starts.clone(), vec![0u32; info.rows.len()]);
+    for (row, &p) in info.rows.iter().enumerate() {
+        members[next[p as usize] as usize] = row as u32;
+        next[p as usize] += 1;
+    }
+    Step::Summed { parent: info.parent.0 as usize, child: info.child.0 as usize, starts, members }
+}

@@ -1,0 +1,436 @@
+//! From a graph to passes: which values one sweep over a domain computes together, in which order,
+//! in which registers, and what it leaves behind. It never touches a number.
+//!
+//! A value computed in a pass lives in a register for a chunk of rows. It is stored only when another
+//! domain reads it, when it is an output, or when a later pass would have to repeat a heavy operation;
+//! everything else is recomputed. So memory is the boundaries between stages, not a tape.
+
+use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use crate::scalar::{Binary, Unary};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Where an instruction reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Operand {
+    /// A register of this pass.
+    Register(u32),
+    /// A stored value over this domain.
+    Column(Value),
+    /// A stored value over another domain, through an index.
+    Gathered(Value, Index),
+    /// A stored value of one row, the same for all rows.
+    Uniform(Value),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Action {
+    Load(Operand),
+    Unary(Unary, Operand),
+    Binary(Binary, Operand, Operand),
+    Select(Operand, Operand, Operand),
+    Dot(Operand, Operand),
+    Scale(Operand, Operand),
+    Sum(Operand),
+    Greatest(Operand),
+    Spread(Operand),
+    MatVec(Operand, Operand),
+    MatTransVec(Operand, Operand),
+    Outer(Operand, Operand),
+}
+
+/// What a sum adds up for each row.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Term {
+    Plain(Operand),
+    /// A number times a number or a vector, never written out.
+    Scaled(Operand, Operand),
+    /// Column times row, never written out.
+    Outer(Operand, Operand),
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Instruction {
+    /// Computes a register of `width` numbers a row from operands of `inner` numbers a row.
+    Compute { action: Action, into: u32, width: u32, inner: u32 },
+    /// Leaves a value behind, as number `place` of the pass's stores.
+    Store { from: Operand, place: u32, width: u32 },
+    /// Adds to number `place` of the pass's sums; `columns` is the width of an outer product's row.
+    Add { term: Term, index: Option<Index>, place: u32, width: u32, columns: u32 },
+}
+
+/// One sweep over the rows of a domain.
+#[derive(Debug)]
+pub(super) struct Pass {
+    pub domain: Domain,
+    pub instructions: Vec<Instruction>,
+    /// Width of each register.
+    pub registers: Vec<u32>,
+    pub stores: Vec<Value>,
+    pub sums: Vec<Value>,
+}
+
+pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> Vec<Pass> {
+    let plan = Plan::new(graph, outputs);
+    let mut keys: BTreeSet<(u32, Domain)> = BTreeSet::new();
+    keys.extend(plan.stored.iter().map(|&v| (plan.time(v), graph.domain_of(v))));
+    keys.extend(plan.sums.keys().copied());
+    keys.into_iter().map(|(time, domain)| Assembler::new(graph, &plan, time, domain).pass()).collect()
+}
+
+/// When each value can be known, and which are stored.
+struct Plan<'g> {
+    graph: &'g Graph,
+    times: HashMap<Value, u32>,
+    /// Values computed by maps that are left behind.
+    stored: BTreeSet<Value>,
+    /// Sums by the pass that makes them.
+    sums: BTreeMap<(u32, Domain), Vec<Value>>,
+}
+
+impl<'g> Plan<'g> {
+    fn new(graph: &'g Graph, outputs: &[Value]) -> Self {
+        let mut needed = BTreeSet::new();
+        let mut stack = outputs.to_vec();
+        while let Some(v) = stack.pop() {
+            if needed.insert(v) {
+                stack.extend(graph.node(v).op.operands());
+            }
+        }
+        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), sums: BTreeMap::new() };
+        for &v in &needed {
+            plan.place(v);
+        }
+        for &output in outputs {
+            plan.store(output);
+        }
+        plan.keep_heavy_values();
+        plan
+    }
+
+    fn time(&self, v: Value) -> u32 {
+        self.times[&v]
+    }
+
+    /// Whether a value lies in memory without a map having stored it.
+    fn is_available(&self, v: Value) -> bool {
+        let op = self.graph.node(v).op;
+        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..))
+    }
+
+    /// When another domain can read the value.
+    fn ready(&self, v: Value) -> u32 {
+        if self.is_available(v) { self.time(v) } else { self.time(v) + 1 }
+    }
+
+    fn place(&mut self, v: Value) {
+        let node = self.graph.node(v);
+        let time = match node.op {
+            op if op.is_leaf() => 0,
+            Op::Gather(x, _) => {
+                self.store(x);
+                self.ready(x)
+            }
+            Op::SegmentSum(x, _) | Op::Total(x, _) => {
+                let child = if let Op::SegmentSum(_, index) = node.op { self.graph.ends(index).0 } else { self.child(node.op) };
+                let pass = if self.graph.domain_of(x) == child {
+                    self.time(x)
+                } else {
+                    self.store(x);
+                    self.ready(x)
+                };
+                self.sums.entry((pass, child)).or_default().push(v);
+                pass + 1
+            }
+            op => op
+                .operands()
+                .map(|o| {
+                    if self.graph.domain_of(o) == node.domain {
+                        self.time(o)
+                    } else {
+                        self.store(o);
+                        self.ready(o)
+                    }
+                })
+                .max()
+                .unwrap_or(0),
+        };
+        self.times.insert(v, time);
+    }
+
+    fn child(&self, op: Op) -> Domain {
+        if let Op::Total(_, domain) = op { domain } else { unreachable!("only a total has its domain in the operation") }
+    }
+
+    fn store(&mut self, v: Value) {
+        if !self.is_available(v) {
+            self.stored.insert(v);
+        }
+    }
+
+    /// Inner products and matrix products that a later pass over the same rows needs again are kept.
+    fn keep_heavy_values(&mut self) {
+        let mut passes: HashMap<Value, BTreeSet<u32>> = HashMap::new();
+        let keys: BTreeSet<_> = self.stored.iter().map(|&v| (self.time(v), self.graph.domain_of(v))).chain(self.sums.keys().copied()).collect();
+        for (time, domain) in keys {
+            for v in Assembler::new(self.graph, self, time, domain).body() {
+                if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
+                    passes.entry(v).or_default().insert(time);
+                }
+            }
+        }
+        self.stored.extend(passes.into_iter().filter(|(_, times)| times.len() > 1).map(|(v, _)| v));
+    }
+}
+
+/// Writes the instructions of one pass.
+struct Assembler<'a> {
+    graph: &'a Graph,
+    plan: &'a Plan<'a>,
+    time: u32,
+    domain: Domain,
+    registers: Vec<u32>,
+    free: Vec<u32>,
+    held: HashMap<Value, u32>,
+    instructions: Vec<Instruction>,
+}
+
+impl<'a> Assembler<'a> {
+    fn new(graph: &'a Graph, plan: &'a Plan<'a>, time: u32, domain: Domain) -> Self {
+        Self { graph, plan, time, domain, registers: vec![], free: vec![], held: HashMap::new(), instructions: vec![] }
+    }
+
+    fn stores(&self) -> Vec<Value> {
+        self.plan.stored.iter().copied().filter(|&v| self.graph.domain_of(v) == self.domain && self.plan.time(v) == self.time).collect()
+    }
+
+    fn sums(&self) -> Vec<Value> {
+        self.plan.sums.get(&(self.time, self.domain)).cloned().unwrap_or_default()
+    }
+
+    /// Whether this pass finds the value in memory.
+    fn in_memory(&self, v: Value) -> bool {
+        self.plan.is_available(v)
+            || self.graph.domain_of(v) != self.domain
+            || (self.plan.stored.contains(&v) && self.plan.time(v) < self.time)
+    }
+
+    /// The values that this pass computes, operands first.
+    fn body(&self) -> BTreeSet<Value> {
+        let mut stack = self.stores();
+        stack.extend(self.sums().iter().map(|&s| summand(self.graph, s)));
+        let mut body = BTreeSet::new();
+        while let Some(v) = stack.pop() {
+            if !self.in_memory(v) && body.insert(v) {
+                stack.extend(self.graph.node(v).op.operands().filter(|_| !matches!(self.graph.node(v).op, Op::Gather(..))));
+            }
+        }
+        body
+    }
+
+    fn pass(mut self) -> Pass {
+        let (stores, sums) = (self.stores(), self.sums());
+        let body: Vec<Value> = self.body().into_iter().collect();
+        let terms: HashMap<Value, Vec<Value>> = sums.iter().fold(HashMap::new(), |mut map, &s| {
+            map.entry(summand(self.graph, s)).or_insert_with(Vec::new).push(s);
+            map
+        });
+        let virtual_values = self.virtual_values(&body, &stores);
+        let last_use = self.last_uses(&body, &terms, &virtual_values);
+        for (position, &v) in body.iter().enumerate() {
+            if !virtual_values.contains(&v) {
+                self.compute(v, &last_use, position);
+            }
+            if let Some(place) = stores.iter().position(|s| *s == v) {
+                let from = self.operand(v);
+                self.instructions.push(Instruction::Store { from, place: place as u32, width: self.graph.width(v) as u32 });
+            }
+            for sum in terms.get(&v).into_iter().flatten() {
+                self.add(*sum, v, &virtual_values, &sums);
+            }
+            self.release(&last_use, position);
+        }
+        // Sums of what already lies in memory.
+        for &sum in &sums {
+            let x = summand(self.graph, sum);
+            if self.in_memory(x) {
+                self.add(sum, x, &virtual_values, &sums);
+            }
+        }
+        Pass { domain: self.domain, instructions: self.instructions, registers: self.registers, stores, sums }
+    }
+
+    /// Values that need no register: vectors read where they lie through an index, and products that only sums read.
+    fn virtual_values(&self, body: &[Value], stores: &[Value]) -> BTreeSet<Value> {
+        let mut found = BTreeSet::new();
+        for &v in body {
+            let node = self.graph.node(v);
+            let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
+            let whole = match node.op {
+                Op::Gather(..) if node.width > 1 => users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..))),
+                Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => users.is_empty(),
+                _ => false,
+            };
+            if whole && !stores.contains(&v) {
+                found.insert(v);
+            }
+        }
+        found
+    }
+
+    /// For each value of the body, the position after which its register is free. A value read through a virtual one is held until that one is read.
+    fn last_uses(&self, body: &[Value], terms: &HashMap<Value, Vec<Value>>, virtual_values: &BTreeSet<Value>) -> HashMap<Value, usize> {
+        let mut last = HashMap::new();
+        for (position, &v) in body.iter().enumerate() {
+            last.insert(v, position);
+            for o in self.graph.node(v).op.operands() {
+                last.insert(o, position);
+            }
+            debug_assert!(!virtual_values.contains(&v) || !terms.contains_key(&v) || last[&v] == position);
+        }
+        last
+    }
+
+    fn release(&mut self, last_use: &HashMap<Value, usize>, position: usize) {
+        let over: Vec<Value> = self.held.keys().copied().filter(|v| last_use.get(v).is_none_or(|l| *l <= position)).collect();
+        for v in over {
+            let register = self.held.remove(&v).expect("it is held");
+            self.free.push(register);
+        }
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    fn register(&mut self, width: u32) -> u32 {
+        if let Some(at) = self.free.iter().rposition(|r| self.registers[*r as usize] == width) {
+            return self.free.remove(at);
+        }
+        self.registers.push(width);
+        self.registers.len() as u32 - 1
+    }
+
+    fn operand(&self, v: Value) -> Operand {
+        if let Some(&register) = self.held.get(&v) {
+            return Operand::Register(register);
+        }
+        let node = self.graph.node(v);
+        match node.op {
+            _ if node.domain == ONE && self.domain != ONE => Operand::Uniform(v),
+            Op::Gather(x, index) if !self.in_memory(v) => Operand::Gathered(x, index),
+            _ => Operand::Column(v),
+        }
+    }
+
+    /// An operand whose numbers lie one row after the other, as elementwise operations read them.
+    fn flat(&mut self, v: Value) -> Operand {
+        let operand = self.operand(v);
+        let width = self.graph.width(v) as u32;
+        let lies_flat = match operand {
+            Operand::Register(_) | Operand::Column(_) => true,
+            Operand::Uniform(_) => width == 1,
+            Operand::Gathered(..) => false,
+        };
+        if lies_flat { operand } else { self.load(operand, width) }
+    }
+
+    /// Loads into a register that nothing else holds; it is free again after this instruction's successor.
+    fn load(&mut self, operand: Operand, width: u32) -> Operand {
+        let into = self.register(width);
+        self.instructions.push(Instruction::Compute { action: Action::Load(operand), into, width, inner: width });
+        Operand::Register(into)
+    }
+
+    fn compute(&mut self, v: Value, last_use: &HashMap<Value, usize>, position: usize) {
+        let node = self.graph.node(v);
+        let width = |x: Value| self.graph.width(x) as u32;
+        let mut inner = node.width;
+        let action = match node.op {
+            Op::Gather(x, index) => Action::Load(Operand::Gathered(x, index)),
+            Op::Unary(f, x) => Action::Unary(f, self.flat(x)),
+            Op::Binary(f, a, b) => {
+                let a = self.flat(a);
+                Action::Binary(f, a, self.flat(b))
+            }
+            Op::Select(m, a, b) => {
+                let (m, a) = (self.flat(m), self.flat(a));
+                Action::Select(m, a, self.flat(b))
+            }
+            Op::Dot(a, b) => {
+                inner = width(a);
+                Action::Dot(self.operand(a), self.operand(b))
+            }
+            Op::Scale(s, x) => {
+                let s = self.flat(s);
+                Action::Scale(s, self.operand(x))
+            }
+            Op::Sum(x) | Op::Greatest(x) => {
+                inner = width(x);
+                let x = self.operand(x);
+                if matches!(node.op, Op::Sum(_)) { Action::Sum(x) } else { Action::Greatest(x) }
+            }
+            Op::Detach(x) => Action::Load(self.operand(x)),
+            Op::Spread(s) => Action::Spread(self.flat(s)),
+            Op::MatVec(m, x) | Op::MatTransVec(m, x) => {
+                inner = width(x);
+                let (m, x) = (self.operand(m), self.operand(x));
+                if matches!(node.op, Op::MatVec(..)) { Action::MatVec(m, x) } else { Action::MatTransVec(m, x) }
+            }
+            Op::Outer(u, x) => {
+                inner = width(x);
+                Action::Outer(self.operand(u), self.operand(x))
+            }
+            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::SegmentSum(..) | Op::Total(..) => {
+                unreachable!("leaves and sums lie in memory")
+            }
+        };
+        // Operands that die here may not be overwritten by the result, so it takes a register of its own first.
+        let into = self.register(node.width);
+        self.instructions.push(Instruction::Compute { action, into, width: node.width, inner });
+        self.free_loads(&action);
+        self.held.insert(v, into);
+        debug_assert!(last_use[&v] >= position);
+    }
+
+    /// Gives back the registers that [`Assembler::load`] took for this one instruction.
+    fn free_loads(&mut self, action: &Action) {
+        let held: BTreeSet<u32> = self.held.values().copied().collect();
+        let operands = match *action {
+            Action::Unary(_, a) | Action::Spread(a) => vec![a],
+            Action::Binary(_, a, b) | Action::Scale(a, b) => vec![a, b],
+            Action::Select(m, a, b) => vec![m, a, b],
+            _ => vec![],
+        };
+        for operand in operands {
+            if let Operand::Register(r) = operand
+                && !held.contains(&r)
+                && !self.free.contains(&r)
+            {
+                self.free.push(r);
+            }
+        }
+    }
+
+    fn add(&mut self, sum: Value, x: Value, virtual_values: &BTreeSet<Value>, sums: &[Value]) {
+        let node = self.graph.node(x);
+        let (mut columns, index) = (node.width, if let Op::SegmentSum(_, index) = self.graph.node(sum).op { Some(index) } else { None });
+        let term = match node.op {
+            Op::Scale(s, v) if virtual_values.contains(&x) => Term::Scaled(self.flat(s), self.operand(v)),
+            Op::Binary(Binary::Multiply, a, b) if virtual_values.contains(&x) => {
+                let a = self.flat(a);
+                Term::Scaled(a, self.flat(b))
+            }
+            Op::Outer(u, v) if virtual_values.contains(&x) => {
+                columns = self.graph.width(v) as u32;
+                Term::Outer(self.operand(u), self.operand(v))
+            }
+            _ => Term::Plain(self.operand(x)),
+        };
+        let place = sums.iter().position(|s| *s == sum).expect("the sum belongs to this pass") as u32;
+        self.instructions.push(Instruction::Add { term, index, place, width: node.width, columns });
+    }
+}
+
+fn summand(graph: &Graph, sum: Value) -> Value {
+    match graph.node(sum).op {
+        Op::SegmentSum(x, _) | Op::Total(x, _) => x,
+        _ => unreachable!("only sums have a summand"),
+    }
+}

@@ -1,0 +1,197 @@
+//! Laws of the program: adjoints, gradients against central differences, equal bits for any cut.
+
+use super::*;
+use crate::scalar::{Binary, Unary};
+use std::sync::Arc;
+
+/// A tiny deterministic source of numbers in (-1, 1).
+fn numbers(seed: u64, n: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+struct Case {
+    graph: Graph,
+    parameters: Vec<(Value, usize)>,
+    residuals: Arc<Vec<Vec<f64>>>,
+    objective: Value,
+}
+
+impl Case {
+    fn check(&self, name: &str) {
+        let values: Vec<Value> = self.parameters.iter().map(|p| p.0).collect();
+        let gradients = gradient(&self.graph, self.objective, &values);
+        let mut outputs = vec![self.objective];
+        outputs.extend(gradients.iter().map(|g| g.expect("each parameter is reached")));
+        let mut machine = Machine::<f64>::build(&self.graph, self.residuals.clone(), &outputs, false);
+        let start: Vec<Vec<f64>> = self.parameters.iter().enumerate().map(|(i, p)| numbers(100 + i as u64, p.1)).collect();
+        for (slot, values) in start.iter().enumerate() {
+            machine.parameter_mut(slot as u32).copy_from_slice(values);
+        }
+        machine.run();
+        let gradients: Vec<Vec<f64>> = (0..start.len()).map(|i| machine.output(i + 1).to_vec()).collect();
+        let h = 1e-5;
+        for (slot, values) in start.iter().enumerate() {
+            for element in (0..values.len()).step_by((values.len() / 7).max(1)) {
+                let mut at = |delta: f64| {
+                    machine.parameter_mut(slot as u32)[element] = values[element] + delta;
+                    machine.run();
+                    machine.output(0)[0]
+                };
+                let difference = (at(h) - at(-h)) / (2.0 * h);
+                at(0.0);
+                let slope = gradients[slot][element];
+                assert!((slope - difference).abs() <= 1e-6 * slope.abs().max(1e-2), "{name}: parameter {slot} element {element}: {slope} is not {difference}\n{machine}");
+            }
+        }
+    }
+}
+
+fn index(child: usize, parent: usize, seed: u64) -> Arc<[u32]> {
+    numbers(seed, child).iter().map(|x| (((x + 1.0) / 2.0) * parent as f64) as u32 % parent as u32).collect()
+}
+
+/// Squared error of inner products gathered from two tables.
+fn factorize(rows: usize) -> Case {
+    let graph = Graph::new();
+    let (d, users, items) = (graph.domain("ratings", rows), graph.domain("users", 31), graph.domain("items", 17));
+    let (iu, ii) = (graph.index(d, users, index(rows, 31, 5)), graph.index(d, items, index(rows, 17, 6)));
+    let (u, v) = (graph.parameter(0, users, 5), graph.parameter(1, items, 5));
+    let bias = graph.parameter(2, users, 1);
+    let r = graph.residual(0, d, 1);
+    let p = graph.add(graph.dot(graph.gather(u, iu), graph.gather(v, ii)), graph.gather(bias, iu));
+    let e = graph.subtract(p, r);
+    let n = graph.number(rows as f64);
+    let objective = graph.divide(graph.total(graph.multiply(e, e), d), n);
+    Case { graph, parameters: vec![(u, 155), (v, 85), (bias, 31)], residuals: Arc::new(vec![numbers(9, rows)]), objective }
+}
+
+/// F1 of a soft conjunction of thresholds: a ratio of two sums.
+fn threshold(rows: usize) -> Case {
+    let graph = Graph::new();
+    let d = graph.domain("rows", rows);
+    let (_, y) = (0, graph.residual(3, d, 1));
+    let mut parameters = vec![];
+    let mut w = graph.number(1.0);
+    for k in 0..3 {
+        let c = graph.parameter(k, ONE, 1);
+        parameters.push((c, 1));
+        let gap = graph.subtract(graph.residual(k, d, 1), c);
+        w = graph.multiply(w, graph.unary(Unary::Sigmoid, graph.multiply(gap, graph.number(7.0))));
+    }
+    let hits = graph.total(graph.gate(w, y), d);
+    let both = graph.add(graph.total(w, d), graph.number(rows as f64 / 2.0));
+    let objective = graph.divide(graph.multiply(graph.number(2.0), hits), both);
+    let residuals = (0..4).map(|k| numbers(20 + k, rows).iter().map(|x| if k == 3 { f64::from(*x > 0.0) } else { *x }).collect()).collect();
+    Case { graph, parameters, residuals: Arc::new(residuals), objective }
+}
+
+/// Groups within groups, with a vector weight, a matrix, softmax pieces and noisy-or products.
+fn nested(rows: usize) -> Case {
+    let graph = Graph::new();
+    let (d, groups, outer) = (graph.domain("rows", rows), graph.domain("groups", 40), graph.domain("outer", 6));
+    let sorted: Arc<[u32]> = (0..rows).map(|r| (r * 40 / rows) as u32).collect();
+    let (g, o) = (graph.index(d, groups, sorted), graph.index(groups, outer, index(40, 6, 3)));
+    let x = graph.residual(0, d, 4);
+    let m = graph.parameter(0, ONE, 12);
+    let w = graph.parameter(1, ONE, 3);
+    let hidden = graph.unary(Unary::Tanh, graph.mat_vec(m, x));
+    let top = graph.greatest(hidden);
+    let e = graph.unary(Unary::Exp, graph.binary(Binary::Subtract, hidden, graph.spread(top, 3)));
+    let share = graph.scale(graph.divide(graph.number(1.0), graph.sum(e)), e);
+    let score = graph.dot(share, w);
+    let weight = graph.unary(Unary::Sigmoid, score);
+    let absent = graph.segment_sum(graph.unary(Unary::LnOneMinus, weight), g);
+    let present = graph.unary(Unary::OneMinusExp, absent);
+    let mean = graph.divide(graph.segment_sum(graph.multiply(weight, score), g), graph.segment_sum(weight, g));
+    let per_outer = graph.segment_sum(graph.multiply(present, mean), o);
+    let objective = graph.total(graph.multiply(per_outer, per_outer), outer);
+    Case { graph, parameters: vec![(m, 12), (w, 3)], residuals: Arc::new(vec![numbers(4, rows * 4)]), objective }
+}
+
+#[test]
+fn gradients_are_central_differences() {
+    for rows in [1usize, 3, 100, 5000] {
+        factorize(rows.max(2)).check("factorize");
+        threshold(rows.max(2)).check("threshold");
+        nested(rows.max(40)).check("nested");
+    }
+    factorize(70_000).check("factorize in blocks");
+    threshold(70_000).check("threshold in blocks");
+    nested(70_000).check("nested in blocks");
+}
+
+#[test]
+fn a_ratio_of_sums_needs_one_pass_over_the_rows() {
+    let case = threshold(1000);
+    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let mut outputs = vec![case.objective];
+    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
+    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    assert_eq!(machine.passes().iter().filter(|p| p.domain != ONE).count(), 1, "{machine}");
+}
+
+#[test]
+fn a_sum_of_squares_needs_one_pass_over_the_rows() {
+    let case = factorize(1000);
+    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let mut outputs = vec![case.objective];
+    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
+    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    assert_eq!(machine.passes().iter().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(), 1, "{machine}");
+}
+
+#[test]
+fn every_map_primitive_is_linear_in_its_adjoint() {
+    // <A x, y> = <x, A' y>, by the gradient of <A x, y> with respect to x.
+    let rows = 50;
+    type Make = fn(&Graph, Value, Value, Index) -> Value;
+    let makes: [(&str, usize, usize, Make); 8] = [
+        ("gather", 1, 1, |g, x, _, i| g.gather(x, i)),
+        ("segment_sum", 1, 1, |g, x, _, i| g.gather(g.segment_sum(g.gather(x, i), i), i)),
+        ("dot", 3, 1, |g, x, a, i| g.dot(g.gather(x, i), a)),
+        ("scale", 1, 3, |g, x, a, i| g.scale(g.gather(x, i), a)),
+        ("spread", 1, 3, |g, x, _, i| g.spread(g.gather(x, i), 3)),
+        ("sum", 3, 1, |g, x, _, i| g.sum(g.gather(x, i))),
+        ("mat_vec", 6, 2, |g, x, a, i| g.mat_vec(g.gather(x, i), a)),
+        ("mat_trans_vec", 6, 2, |g, x, a, i| g.mat_trans_vec(g.gather(x, i), a)),
+    ];
+    for (name, width, out, make) in makes {
+        let graph = Graph::new();
+        let (child, parent) = (graph.domain("child", rows), graph.domain("parent", 7));
+        let i = graph.index(child, parent, index(rows, 7, 8));
+        let x = graph.parameter(0, parent, width);
+        let a = graph.residual(0, child, 3);
+        let y = graph.residual(1, child, out);
+        let objective = graph.total(graph.dot(make(&graph, x, a, i), y), child);
+        let residuals = Arc::new(vec![numbers(1, rows * 3), numbers(2, rows * out)]);
+        Case { graph, parameters: vec![(x, 7 * width)], residuals, objective }.check(name);
+    }
+}
+
+#[test]
+fn a_sample_of_all_rows_is_the_whole_and_a_sample_needs_no_other_rows() {
+    let case = nested(500);
+    let outer = Domain(3);
+    let sampling = Sampling::new(&case.graph, case.objective, outer);
+    let run = |rows: &[u32]| {
+        let mut machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &[case.objective], true);
+        for (slot, (_, n)) in case.parameters.iter().enumerate() {
+            machine.parameter_mut(slot as u32).copy_from_slice(&numbers(slot as u64, *n));
+        }
+        machine.activate(&sampling.active(rows));
+        machine.run();
+        machine.output(0)[0]
+    };
+    let all: Vec<u32> = (0..6).collect();
+    let whole = run(&all);
+    let parts: f64 = all.iter().map(|r| run(&[*r])).sum();
+    assert!((whole - parts).abs() < 1e-12 * whole.abs(), "{whole} {parts}");
+}

@@ -1,0 +1,100 @@
+//! COUNT, SUM, AVG with FILTER, over groups of frozen keys or over all rows; the presence of a group.
+//!
+//! Exact: over the rows that are present and not NULL. Relaxed: the weighted moments `sum w`, `sum w x`, `sum w x / sum w`;
+//! a group is present to the degree 1 - prod(1 - w), as a sum of `ln(1 - w)`. FILTER is a factor of the weight.
+//! Limit: exact when every w is 0 or 1. What has weight 0 cannot spoil a sum, even where its value is not finite.
+//! Gradient: of sums. The average of no weight at all is NULL.
+
+use super::{Number, Workplace};
+use crate::algebra::{Aggregate, Expression, Predicate};
+use crate::program::{Lanes, Value};
+use crate::scalar::{Binary, Unary};
+
+pub(super) fn became(aggregate: Aggregate, weighted: bool) -> &'static str {
+    match (aggregate, weighted) {
+        (Aggregate::Count, _) => "segment-reduce: sum of weights",
+        (Aggregate::Sum, true) => "segment-reduce: weighted sum",
+        (Aggregate::Sum, false) => "segment-reduce: sum",
+        (Aggregate::Avg, true) => "segment-reduce: weighted mean",
+        (Aggregate::Avg, false) => "segment-reduce: mean",
+        (Aggregate::Presence, _) => "segment-reduce: 1 - product of (1 - weight)",
+        (Aggregate::Absence, _) => "segment-reduce: product of (1 - weight)",
+    }
+}
+
+impl<R: Lanes> Workplace<'_, '_, R> {
+    pub(super) fn aggregate(&mut self, aggregate: Aggregate, argument: Option<&Expression>, filter: Option<&Predicate>, weight: Option<Value>) -> Number {
+        let graph = self.graph();
+        let weight = match filter {
+            None => weight,
+            Some(p) => {
+                let degree = self.truth(p);
+                self.both(weight, Some(degree))
+            }
+        };
+        if matches!(aggregate, Aggregate::Presence | Aggregate::Absence) {
+            let weight = weight.unwrap_or_else(|| self.number(1.0));
+            let absent = self.sum(graph.unary(Unary::LnOneMinus, weight));
+            let present = graph.unary(Unary::OneMinusExp, absent);
+            let value = if aggregate == Aggregate::Presence { present } else { graph.complement(present) };
+            return Number { value, presence: None };
+        }
+        let x = argument.map(|e| self.expression(e));
+        let weight = self.both(weight, x.and_then(|x| x.presence));
+        let rows = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
+        match (aggregate, x) {
+            (Aggregate::Sum, Some(x)) => {
+                let value = self.weighted(weight, x.value);
+                let value = self.sum(value);
+                // A sum of soft rows is never NULL: it goes to 0 with them.
+                Number { value: self.scaled(value), presence: if graph.is_frozen(rows) { self.some(rows) } else { None } }
+            }
+            (Aggregate::Avg, Some(x)) => {
+                let value = self.weighted(weight, x.value);
+                let (sum, presence) = (self.sum(value), self.some(rows));
+                let whole = presence.map_or(rows, |p| graph.select(p, rows, graph.number(1.0)));
+                // Over a sample, a live weight is summed over the same rows; a frozen one is known for all.
+                let sum = if graph.is_frozen(rows) { self.scaled(sum) } else { sum };
+                Number { value: graph.scale(graph.divide(graph.number(1.0), whole), sum), presence }
+            }
+            _ => {
+                let value = if graph.is_frozen(rows) { rows } else { self.scaled(rows) };
+                Number { value, presence: None }
+            }
+        }
+    }
+
+    fn weighted(&mut self, weight: Option<Value>, x: Value) -> Value {
+        let graph = self.graph();
+        match weight {
+            None => x,
+            Some(w) if graph.width(x) == 1 => graph.gate(w, x),
+            Some(w) => graph.scale(w, x),
+        }
+    }
+
+    /// Sum over the rows of each group. What is frozen is summed once, now.
+    fn sum(&mut self, x: Value) -> Value {
+        let graph = self.graph();
+        let sum = match (self.groups.1, graph.constant(x)) {
+            (Some(index), _) => graph.segment_sum(x, index),
+            (None, Some(x)) => graph.number(x * self.rows.count as f64),
+            (None, None) => graph.total(x, self.domain),
+        };
+        self.all.settle(sum)
+    }
+
+    /// 1 where a sum of weights is not 0; `None` when it never is.
+    fn some(&mut self, rows: Value) -> Option<Value> {
+        let some = self.all.graph.binary(Binary::Greater, rows, self.number(0.0));
+        let settled = self.all.settle(some);
+        (!self.all.is_all_one(settled)).then_some(settled)
+    }
+
+    fn scaled(&mut self, sum: Value) -> Value {
+        match self.sample_scale {
+            Some(scale) => self.all.graph.scale(scale, sum),
+            None => sum,
+        }
+    }
+}

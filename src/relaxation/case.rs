@@ -1,0 +1,79 @@
+//! CASE WHEN p THEN x ... ELSE y END, and COALESCE.
+//!
+//! Exact: the first branch whose predicate is true. Relaxed: branches share by stick-breaking: the first takes d(p) of the
+//! whole, the next its degree of what is left, ELSE the rest. A frozen predicate chooses exactly.
+//! Limit: one share goes to 1. A branch of share 0 has no part in the value, whatever it holds. A branch that is NULL takes
+//! its share of the presence instead, so that aggregates skip it to that degree.
+
+use super::{Number, Workplace};
+use crate::algebra::{Expression, Predicate};
+use crate::program::{Lanes, Value};
+use crate::scalar::Binary;
+
+impl<R: Lanes> Workplace<'_, '_, R> {
+    pub(super) fn case(&mut self, branches: &[(Predicate, Expression)], otherwise: &Expression) -> Number {
+        let Some(((p, x), rest)) = branches.split_first() else { return self.expression(otherwise) };
+        let frozen = matches!(p, Predicate::Frozen(_));
+        let share = self.truth(p);
+        if matches!(x, Expression::Null) {
+            let rest = self.case(rest, otherwise);
+            let left = self.all.graph.complement(share);
+            return Number { value: rest.value, presence: self.both(rest.presence, Some(left)) };
+        }
+        let x = self.expression(x);
+        if rest.is_empty() && matches!(otherwise, Expression::Null) {
+            return Number { value: x.value, presence: self.both(x.presence, Some(share)) };
+        }
+        let rest = self.case(rest, otherwise);
+        let width = self.graph().width(x.value);
+        let (value, presence) = if frozen { (self.choose(share, x.value, rest.value), self.choose_presence(share, x, rest)) } else { self.mix(share, x, rest) };
+        debug_assert_eq!(width, self.graph().width(value));
+        Number { value, presence }
+    }
+
+    /// The first value that is not NULL; later ones fill in to the degree that it is.
+    pub(super) fn coalesce(&mut self, list: &[Expression]) -> Number {
+        let Some((first, rest)) = list.split_first() else { return Number { value: self.number(0.0), presence: Some(self.number(0.0)) } };
+        let x = self.expression(first);
+        let Some(share) = x.presence else { return x };
+        let rest = self.coalesce(rest);
+        self.mix(share, Number { value: x.value, presence: None }, rest).into()
+    }
+
+    fn choose(&mut self, mask: Value, a: Value, b: Value) -> Value {
+        self.all.graph.select(mask, a, b)
+    }
+
+    fn choose_presence(&mut self, mask: Value, a: Number, b: Number) -> Option<Value> {
+        if a.presence.is_none() && b.presence.is_none() {
+            return None;
+        }
+        let one = self.number(1.0);
+        let chosen = self.all.graph.select(mask, a.presence.unwrap_or(one), b.presence.unwrap_or(one));
+        Some(self.all.settle(chosen))
+    }
+
+    /// `share * a + (1 - share) * b`, where each counts only to the degree that it is there.
+    fn mix(&mut self, share: Value, a: Number, b: Number) -> (Value, Option<Value>) {
+        let graph = self.graph();
+        let left = graph.complement(share);
+        let gate = |weight: Value, x: Value| if graph.width(x) == 1 { graph.gate(weight, x) } else { graph.scale(weight, x) };
+        if a.presence.is_none() && b.presence.is_none() {
+            return (graph.add(gate(share, a.value), gate(left, b.value)), None);
+        }
+        let of_a = a.presence.map_or(share, |p| graph.multiply(share, p));
+        let of_b = b.presence.map_or(left, |p| graph.multiply(left, p));
+        let presence = graph.add(of_a, of_b);
+        let sum = graph.add(gate(of_a, a.value), gate(of_b, b.value));
+        let some = graph.binary(Binary::Greater, presence, graph.number(0.0));
+        let whole = graph.select(some, presence, graph.number(1.0));
+        let value = graph.scale(graph.divide(graph.number(1.0), whole), sum);
+        (value, Some(presence))
+    }
+}
+
+impl From<(Value, Option<Value>)> for Number {
+    fn from((value, presence): (Value, Option<Value>)) -> Self {
+        Number { value, presence }
+    }
+}

@@ -1,0 +1,85 @@
+//! Comparison of live numbers.
+//!
+//! Exact: true or false by the sign of the gap `a - b`.
+//! Relaxed: `F(gap / (T s))`, with F a distribution function, T the temperature and s the spread of the gaps when
+//! training starts; `a = b` has the degree `exp(-(gap / (T s))^2 / 2)`.
+//! Limit: for gap <> 0 and T -> 0 the degree goes to 0 or 1; with the logistic F the error is below `exp(-|gap| / (T s))`.
+//! Gradient: that of F, so it is largest at the boundary and never exactly 0.
+
+use super::{Gap, Number, Workplace};
+use crate::algebra::{Comparison, Expression};
+use crate::program::{Lanes, Value};
+use crate::scalar::{Binary, Unary};
+
+/// The predicate's own softness, where it has one.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Boundary {
+    /// As the run says.
+    Run,
+    /// Exact forward, without gradient.
+    Hard,
+    /// At this temperature.
+    Soft(f64),
+}
+
+impl<R: Lanes> Workplace<'_, '_, R> {
+    /// The degree of truth, and the degree to which neither side is NULL.
+    pub(super) fn comparison(&mut self, comparison: Comparison, left: &Expression, right: &Expression, label: &str, boundary: Boundary) -> Number {
+        let (a, b) = (self.expression(left), self.expression(right));
+        let presence = self.both(a.presence, b.presence);
+        let graph = self.graph();
+        let (a, b) = if matches!(comparison, Comparison::Less | Comparison::LessEqual) { (b.value, a.value) } else { (a.value, b.value) };
+        if boundary == Boundary::Hard {
+            self.note(label, "hard: exact, without gradient");
+            let value = match comparison {
+                Comparison::Greater | Comparison::Less => graph.binary(Binary::Greater, a, b),
+                Comparison::GreaterEqual | Comparison::LessEqual => graph.binary(Binary::GreaterEqual, a, b),
+                Comparison::Equal => graph.binary(Binary::Equal, a, b),
+                Comparison::NotEqual => graph.complement(graph.binary(Binary::Equal, a, b)),
+            };
+            return Number { value, presence };
+        }
+        let gap = graph.subtract(a, b);
+        graph.label(gap, label);
+        let unit = self.unit(label, Number { value: gap, presence }, boundary);
+        let margin = graph.multiply(gap, unit);
+        let value = match comparison {
+            Comparison::Equal => self.bump(margin),
+            Comparison::NotEqual => {
+                let equal = self.bump(margin);
+                graph.complement(equal)
+            }
+            _ => graph.unary(self.all.softness.sigmoid, margin),
+        };
+        graph.label(value, label);
+        Number { value, presence }
+    }
+
+    /// 1 / (T s).
+    fn unit(&mut self, label: &str, gap: Number, boundary: Boundary) -> Value {
+        let graph = self.graph();
+        let temperature = match boundary {
+            Boundary::Soft(t) => self.number(t),
+            _ => self.all.temperature,
+        };
+        let (slot, scale) = if self.all.softness.auto_scale {
+            let known = self.all.gaps.iter().find(|g| g.gap.value == gap.value).and_then(|g| g.scale);
+            let (slot, scale) = known.map_or_else(|| graph.setting(), |slot| (slot, graph.setting_value(slot)));
+            (Some(slot), scale)
+        } else {
+            (None, self.number(1.0))
+        };
+        if !self.all.gaps.iter().any(|g| g.gap.value == gap.value) {
+            self.all.gaps.push(Gap { label: label.to_string(), gap, scale: slot });
+        }
+        let shape = if self.all.softness.sigmoid == Unary::Sigmoid { "logistic" } else { self.all.softness.sigmoid.name().trim_end_matches("_cdf") };
+        self.note(label, format!("degree, {shape}, temperature {}", if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() }));
+        graph.divide(self.number(1.0), graph.multiply(temperature, scale))
+    }
+
+    /// exp(-margin^2 / 2).
+    fn bump(&mut self, margin: Value) -> Value {
+        let graph = self.graph();
+        graph.unary(Unary::Exp, graph.multiply(graph.number(-0.5), graph.multiply(margin, margin)))
+    }
+}

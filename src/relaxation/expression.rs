@@ -1,0 +1,37 @@
+//! Live numbers: arithmetic, functions, and the columns that they read. Strict in NULL: a value is there to the
+//! degree that all its operands are.
+
+use super::{Number, Workplace};
+use crate::algebra::Expression;
+use crate::program::Lanes;
+
+impl<R: Lanes> Workplace<'_, '_, R> {
+    pub(super) fn expression(&mut self, e: &Expression) -> Number {
+        let graph = self.graph();
+        match e {
+            Expression::Number(x) => Number { value: self.number(*x), presence: None },
+            Expression::Null => Number { value: self.number(0.0), presence: Some(self.number(0.0)) },
+            Expression::Residual(slot) => self.residual(*slot),
+            Expression::Input { input, column } => self.input(*input, *column),
+            Expression::Unary(f, x) => {
+                let x = self.expression(x);
+                Number { value: graph.unary(*f, x.value), presence: x.presence }
+            }
+            Expression::Binary(f, a, b) => {
+                let (a, b) = (self.expression(a), self.expression(b));
+                Number { value: graph.binary(*f, a.value, b.value), presence: self.both(a.presence, b.presence) }
+            }
+            Expression::Vector(f, arguments) => self.vector(*f, arguments),
+            Expression::Detach(x) => {
+                let x = self.expression(x);
+                Number { value: graph.detach(x.value), presence: x.presence }
+            }
+            Expression::Coalesce(list) => self.coalesce(list),
+            Expression::Case { branches, otherwise } => self.case(branches, otherwise),
+            Expression::Degree(p) => {
+                let truth = self.truth(p);
+                Number { value: truth, presence: None }
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The list of relaxations, in reading order: each with an example that is its manual entry and its test.
+//! The laws (limit, gradient, range) loop over this list.
+
+/// A relaxed operator.
+#[derive(Debug, Clone, Copy)]
+pub struct Relaxation {
+    /// The SQL that it is the relaxation of.
+    pub name: &'static str,
+    /// The relaxed meaning.
+    pub meaning: &'static str,
+    /// An objective over a table `r (id, k, g, x, y, z, truth)` of random rows with NULLs, `s (k, u, v)` and a one-row
+    /// learnable table `m (a, b, c)`, with `e (id, v)` a table of learnable vectors.
+    pub example: &'static str,
+}
+
+pub const RELAXATIONS: &[Relaxation] = &[
+    Relaxation { name: "filter by a > b", meaning: "w <- w F((a - b) / T s)", example: "SELECT SUM(r.y) FROM r, m WHERE r.x > m.a" },
+    Relaxation { name: "filter by a <= b", meaning: "w <- w F((b - a) / T s)", example: "SELECT COUNT(*) FROM r, m WHERE r.x * m.b <= m.a + r.y" },
+    Relaxation { name: "AND", meaning: "product of degrees", example: "SELECT COUNT(*) FROM r, m WHERE r.x > m.a AND r.y < m.b AND r.g > 0" },
+    Relaxation { name: "OR", meaning: "d(p) + d(q) - d(p) d(q)", example: "SELECT SUM(r.z) FROM r, m WHERE r.x > m.a OR r.y > m.b OR r.truth" },
+    Relaxation { name: "NOT", meaning: "1 - d, and 0 where NULL", example: "SELECT COUNT(*) FROM r, m WHERE NOT (r.x > m.a AND NOT r.y > m.b)" },
+    Relaxation { name: "BETWEEN", meaning: "two comparisons", example: "SELECT COUNT(*) FROM r, m WHERE r.x BETWEEN m.a AND m.a + 1.5" },
+    Relaxation { name: "CASE", meaning: "d(p) x + (1 - d(p)) y", example: "SELECT AVG(CASE WHEN r.x > m.a THEN r.z * m.b WHEN r.truth THEN m.c ELSE r.id END) FROM r, m" },
+    Relaxation { name: "CASE without ELSE", meaning: "the degree is the presence", example: "SELECT SUM(CASE WHEN r.x > m.a THEN r.z * m.b END) FROM r, m" },
+    Relaxation { name: "CAST of a predicate", meaning: "d(p)", example: "SELECT SUM(CAST(r.x > m.a AS DOUBLE) * r.z) FROM r, m" },
+    Relaxation { name: "inner join on a live condition", meaning: "w_l w_r d over candidate pairs", example: "SELECT COUNT(*) FROM r JOIN s ON r.k = s.k AND r.x + s.u > m.a, m" },
+    Relaxation { name: "join with learnable rows", meaning: "gather", example: "SELECT SUM(e.w * r.z) FROM r JOIN e ON r.k = e.id" },
+    Relaxation { name: "left join", meaning: "pairs, and the null-extended row", example: "SELECT SUM(COALESCE(e.w, 2.0) * r.z) FROM r LEFT JOIN e ON r.k = e.id" },
+    Relaxation { name: "left join on a live condition", meaning: "null-extended with w_l prod(1 - w_r d)", example: "SELECT SUM(COALESCE(p.u, 3.0)) FROM (SELECT r.k AS k, r.x - m.a AS h, r.id AS id FROM r, m) q LEFT JOIN s p ON q.k = p.k AND q.h > p.v" },
+    Relaxation { name: "COUNT, SUM, AVG with FILTER", meaning: "weighted moments", example: "SELECT AVG(r.z) FILTER (WHERE r.y > m.b) + COUNT(*) FILTER (WHERE r.x > m.a) FROM r, m" },
+    Relaxation { name: "GROUP BY frozen keys", meaning: "segment-reduce; presence 1 - prod(1 - w)", example: "SELECT SUM(t.n * t.n + t.n) FROM (SELECT r.g, SUM(r.z * m.b) AS n FROM r, m WHERE r.x > m.a GROUP BY r.g) t" },
+    Relaxation { name: "HAVING", meaning: "a filter over groups", example: "SELECT COUNT(*) FROM (SELECT r.g FROM r, m GROUP BY r.g, m.id HAVING SUM(r.z * m.b) > 0.17) t" },
+    Relaxation { name: "scalar sub-query", meaning: "a one-row stage", example: "SELECT SUM(r.x) / (SELECT COUNT(*) FROM r, m WHERE r.x > m.a) FROM r, m WHERE r.x > m.a" },
+    Relaxation { name: "common table expression", meaning: "the query that it names", example: "WITH t AS (SELECT r.g, r.x * m.b AS h FROM r, m) SELECT AVG(t.h * t.h) FROM t WHERE t.h > 0.1" },
+    Relaxation { name: "IN list", meaning: "noisy-or of equalities", example: "SELECT COUNT(*) FROM r, m WHERE r.g + m.a IN (m.a + 1, m.a + 2)" },
+    Relaxation { name: "vectors", meaning: "inner products and maps", example: "SELECT SUM(inner_product(e.v, f.v) * cosine_distance(e.v, f.v) + array_distance(e.v, f.v)) FROM e JOIN e AS f ON e.id = f.id + 1" },
+    Relaxation { name: "softmax", meaning: "exp over its sum", example: "SELECT SUM(inner_product(softmax(e.v), log_softmax(array_scale(e.v, m.a)))) FROM e, m" },
+];

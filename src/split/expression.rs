@@ -1,0 +1,310 @@
+//! Expressions: what is frozen becomes a column of the skeleton, what is live becomes plain data.
+
+use super::join::number;
+use super::relation::{Live, Relation, Slot, place};
+use super::{Splitter, column};
+use crate::algebra::{Comparison, Expression, Predicate, Vector};
+use crate::error::{Error, Result};
+use crate::scalar::{Binary, Slope, Unary};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::logical_expr::expr::{Case, InList, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Subquery};
+
+impl Splitter<'_> {
+    /// Whether the expression reads a live column, directly or in a sub-query.
+    pub(super) fn is_live_expression(&self, e: &Expr, schema: &DFSchema, relation: &Relation) -> Result<bool> {
+        let mut live = false;
+        let mut failure = None;
+        e.apply(|node| {
+            let subquery = match node {
+                Expr::Column(c) => {
+                    live |= matches!(relation.columns[schema.index_of_column(c)?], Slot::Live(_));
+                    None
+                }
+                Expr::ScalarSubquery(s) => Some(s),
+                Expr::Exists(e) => Some(&e.subquery),
+                Expr::InSubquery(i) => Some(&i.subquery),
+                _ => None,
+            };
+            if let Some(subquery) = subquery {
+                match self.is_live(&subquery.subquery) {
+                    Ok(found) => live |= found,
+                    Err(error) => failure = Some(error),
+                }
+                if !subquery.outer_ref_columns.is_empty() {
+                    failure = Some(Error::new("a correlated sub-query over a live relation").at(place(e)).hint("it is not supported yet: join with an aggregate grouped by the key"));
+                }
+            }
+            Ok(if live { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        failure.map_or(Ok(live), Err)
+    }
+
+    /// A frozen expression over the skeleton's columns.
+    pub(super) fn skeleton_expression(&self, e: &Expr, schema: &DFSchema, relation: &Relation) -> Result<Expr> {
+        let rewritten = e.clone().transform(|node| match &node {
+            Expr::Column(c) => match &relation.columns[schema.index_of_column(c)?] {
+                Slot::Frozen(id) => Ok(Transformed::yes(column(*id))),
+                Slot::Live(_) => Err(Error::new(format!("the split took the live column {c} for frozen")).into()),
+            },
+            _ => Ok(Transformed::no(node)),
+        })?;
+        Ok(rewritten.data)
+    }
+
+    /// A column of a projection.
+    pub(super) fn column(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Slot> {
+        if !self.is_live_expression(e, schema, input)? {
+            return Ok(Slot::Frozen(self.frozen_column(e, schema, input)?));
+        }
+        if e.get_type(schema)? == DataType::Boolean {
+            return Ok(Slot::Live(Live::Truth(self.predicate(e, schema, input)?)));
+        }
+        Ok(Slot::Live(Live::Number(self.number(e, schema, input)?)))
+    }
+
+    /// An expression as a live number (or vector).
+    pub(super) fn number(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        if !self.is_live_expression(e, schema, input)? {
+            return self.frozen_number(e, schema, input);
+        }
+        if e.get_type(schema)? == DataType::Boolean && !matches!(e, Expr::Alias(_) | Expr::Column(_)) {
+            return Ok(Expression::Degree(Box::new(self.predicate(e, schema, input)?)));
+        }
+        match e {
+            Expr::Alias(alias) => self.number(&alias.expr, schema, input),
+            Expr::Column(c) => Ok(number(input.live(schema.index_of_column(c)?)?)),
+            Expr::Negative(x) => Ok(Expression::Unary(Unary::Negate, Box::new(self.number(x, schema, input)?))),
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+                let function = self.arithmetic(e, *op, schema)?;
+                let (a, b) = (self.number(left, schema, input), self.number(right, schema, input));
+                let (a, b) = both(a, b)?;
+                Ok(Expression::Binary(function, Box::new(a), Box::new(b)))
+            }
+            Expr::Cast(cast) => self.cast(e, &cast.expr, cast.field.data_type(), schema, input),
+            Expr::TryCast(cast) => self.cast(e, &cast.expr, cast.field.data_type(), schema, input),
+            Expr::Case(case) => self.case(case, schema, input),
+            Expr::ScalarFunction(function) => self.function(e, function, schema, input),
+            Expr::ScalarSubquery(subquery) => self.subquery(subquery, input),
+            other => Err(no_gradient(other)),
+        }
+    }
+
+    fn frozen_number(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        if let Expr::Literal(value, _) = e {
+            if value.is_null() {
+                return Ok(Expression::Null);
+            }
+            if let Ok(ScalarValue::Float64(Some(x))) = value.cast_to(&DataType::Float64)
+                && value.data_type().is_numeric()
+            {
+                return Ok(Expression::Number(x));
+            }
+        }
+        let kind = e.get_type(schema)?;
+        if !is_number_like(&kind) {
+            return Err(Error::new(format!("{} is {kind}, where a live expression needs numbers", e.human_display())).at(place(e)));
+        }
+        Ok(Expression::Residual(self.frozen_column(e, schema, input)?))
+    }
+
+    fn arithmetic(&self, e: &Expr, op: Operator, schema: &DFSchema) -> Result<Binary> {
+        let integer = e.get_type(schema)?.is_integer();
+        match op {
+            Operator::Plus => Ok(Binary::Add),
+            Operator::Minus => Ok(Binary::Subtract),
+            Operator::Multiply => Ok(Binary::Multiply),
+            Operator::Divide if !integer => Ok(Binary::Divide),
+            Operator::Divide => Err(step(e, "integer division of a live value is a step")),
+            Operator::Modulo => Err(step(e, "modulo of a live value is a step")),
+            Operator::StringConcat => Err(text(e)),
+            _ => Err(no_gradient(e)),
+        }
+    }
+
+    fn cast(&mut self, whole: &Expr, inner: &Expr, to: &DataType, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        let from = inner.get_type(schema)?;
+        if matches!(to, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View) {
+            return Err(text(whole));
+        }
+        if to.is_integer() && (from.is_floating() || from.is_decimal()) {
+            return Err(step(whole, "a cast of a live value to an integer is a step"));
+        }
+        if !is_number_like(to) {
+            return Err(no_gradient(whole));
+        }
+        self.number(inner, schema, input)
+    }
+
+    fn case(&mut self, case: &Case, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        let mut branches = vec![];
+        for (when, then) in &case.when_then_expr {
+            let condition = case.expr.as_ref().map_or_else(|| (**when).clone(), |e| (**e).clone().eq((**when).clone()));
+            let (p, x) = both(self.predicate(&condition, schema, input), self.number(then, schema, input))?;
+            branches.push((p, x));
+        }
+        let otherwise = case.else_expr.as_ref().map_or(Ok(Expression::Null), |e| self.number(e, schema, input))?;
+        Ok(Expression::Case { branches, otherwise: Box::new(otherwise) })
+    }
+
+    fn function(&mut self, e: &Expr, function: &ScalarFunction, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        let name = function.func.name();
+        let shape = (name, function.args.as_slice());
+        match shape {
+            ("detach", [x]) => return Ok(Expression::Detach(Box::new(self.number(x, schema, input)?))),
+            ("coalesce", list) => return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?)),
+            ("log", [x]) => return Ok(Expression::Unary(Unary::Log10, Box::new(self.number(x, schema, input)?))),
+            ("log", [base, x]) => {
+                let (base, x) = both(self.number(base, schema, input), self.number(x, schema, input))?;
+                let ln = |e| Box::new(Expression::Unary(Unary::Ln, Box::new(e)));
+                return Ok(Expression::Binary(Binary::Divide, ln(x), ln(base)));
+            }
+            _ => {}
+        }
+        if let Some(f) = Vector::ALL.iter().find(|f| f.name() == name && f.arity() == function.args.len()) {
+            let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
+            return Ok(Expression::Vector(*f, arguments));
+        }
+        if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name), shape.1) {
+            if f.slope_kind() == Slope::Step {
+                return Err(step(e, &format!("{name} of a live value is a step")));
+            }
+            return Ok(Expression::Unary(*f, Box::new(self.number(x, schema, input)?)));
+        }
+        if let (Some(f), [first, rest @ ..]) = (Binary::ALL.iter().find(|f| f.name() == name && f.slope_kind() != Slope::Step), shape.1)
+            && !rest.is_empty()
+        {
+            let mut value = self.number(first, schema, input)?;
+            for x in rest {
+                value = Expression::Binary(*f, Box::new(value), Box::new(self.number(x, schema, input)?));
+            }
+            return Ok(value);
+        }
+        if takes_text(e, schema) { Err(text(e)) } else { Err(no_gradient(e)) }
+    }
+
+    fn subquery(&mut self, subquery: &Subquery, input: &mut Relation) -> Result<Expression> {
+        let relation = self.relation(&subquery.subquery)?;
+        if !relation.weight.is_empty() {
+            return Err(Error::new("a scalar sub-query whose row is filtered by a live condition").hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
+        }
+        self.one_row(relation, input)
+    }
+
+    /// An expression as a live truth value.
+    pub(super) fn predicate(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Predicate> {
+        if !self.is_live_expression(e, schema, input)? {
+            return Ok(Predicate::Frozen(self.frozen_column(e, schema, input)?));
+        }
+        let mut boxed = |splitter: &mut Self, e: &Expr| splitter.predicate(e, schema, input).map(Box::new);
+        match e {
+            Expr::Alias(alias) => self.predicate(&alias.expr, schema, input),
+            Expr::Column(c) => Ok(match input.live(schema.index_of_column(c)?)? {
+                Live::Truth(p) => p,
+                Live::Number(e) => Predicate::Degree(Box::new(e)),
+            }),
+            Expr::Not(p) => Ok(Predicate::Not(boxed(self, p)?)),
+            Expr::IsTrue(p) => self.predicate(p, schema, input),
+            Expr::IsFalse(p) => Ok(Predicate::Not(boxed(self, p)?)),
+            Expr::IsNull(x) => Ok(Predicate::IsNull(Box::new(self.number(x, schema, input)?))),
+            Expr::IsNotNull(x) => Ok(Predicate::Not(Box::new(Predicate::IsNull(Box::new(self.number(x, schema, input)?))))),
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+                let (a, b) = (boxed(self, left), boxed(self, right));
+                let (a, b) = both(a, b)?;
+                Ok(if *op == Operator::And { Predicate::And(a, b) } else { Predicate::Or(a, b) })
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.compare(e, left, *op, right, schema, input),
+            Expr::Between(between) => {
+                let low = between.expr.clone().gt_eq(*between.low.clone());
+                let high = between.expr.clone().lt_eq(*between.high.clone());
+                let within = Predicate::And(boxed(self, &low)?, boxed(self, &high)?);
+                Ok(if between.negated { Predicate::Not(Box::new(within)) } else { within })
+            }
+            Expr::InList(list) => self.in_list(list, schema, input),
+            Expr::ScalarFunction(f) if f.func.name() == "hard" => Ok(Predicate::Hard(boxed(self, &f.args[0])?)),
+            Expr::ScalarFunction(f) if f.func.name() == "soft" => match &f.args[1] {
+                Expr::Literal(t, _) => match t.cast_to(&DataType::Float64) {
+                    Ok(ScalarValue::Float64(Some(t))) if t > 0.0 => Ok(Predicate::Soft(boxed(self, &f.args[0])?, t)),
+                    _ => Err(Error::new(format!("a temperature must be positive, not {t}")).at(place(e)).hint("soft(predicate, 0.1)")),
+                },
+                _ => Err(Error::new("the temperature of soft() must be a literal number").at(place(e)).hint("soft(predicate, 0.1)")),
+            },
+            Expr::Case(_) => Ok(Predicate::Degree(Box::new(self.case_of_truths(e, schema, input)?))),
+            other if takes_text(other, schema) => Err(text(other)),
+            other => Err(no_gradient(other)),
+        }
+    }
+
+    fn case_of_truths(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        let Expr::Case(case) = e else { return Err(no_gradient(e)) };
+        self.case(case, schema, input)
+    }
+
+    fn compare(&mut self, e: &Expr, left: &Expr, op: Operator, right: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Predicate> {
+        let comparison = match op {
+            Operator::Gt => Comparison::Greater,
+            Operator::GtEq => Comparison::GreaterEqual,
+            Operator::Lt => Comparison::Less,
+            Operator::LtEq => Comparison::LessEqual,
+            Operator::Eq => Comparison::Equal,
+            Operator::NotEq => Comparison::NotEqual,
+            _ if takes_text(e, schema) => return Err(text(e)),
+            _ => return Err(no_gradient(e)),
+        };
+        let (a, b) = both(self.number(left, schema, input), self.number(right, schema, input))?;
+        Ok(Predicate::Compare { comparison, left: Box::new(a), right: Box::new(b), label: e.human_display().to_string() })
+    }
+
+    fn in_list(&mut self, list: &InList, schema: &DFSchema, input: &mut Relation) -> Result<Predicate> {
+        let mut any = None;
+        for item in &list.list {
+            let equal = self.predicate(&list.expr.as_ref().clone().eq(item.clone()), schema, input)?;
+            any = Some(match any {
+                None => equal,
+                Some(so_far) => Predicate::Or(Box::new(so_far), Box::new(equal)),
+            });
+        }
+        let any = any.ok_or_else(|| Error::new("an empty IN list"))?;
+        Ok(if list.negated { Predicate::Not(Box::new(any)) } else { any })
+    }
+}
+
+/// Both results, or the refusals of both.
+fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(Error::all(a.err().into_iter().chain(b.err())).expect("one of them failed")),
+    }
+}
+
+fn is_number_like(kind: &DataType) -> bool {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_number_like(item.data_type()),
+        DataType::Boolean | DataType::Null => true,
+        other => other.is_numeric(),
+    }
+}
+
+fn takes_text(e: &Expr, schema: &DFSchema) -> bool {
+    let is_text = |kind: DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let mut found = false;
+    let walked = e.apply(|node| {
+        found |= node.get_type(schema).is_ok_and(is_text) || matches!(node, Expr::Like(_) | Expr::SimilarTo(_));
+        Ok(TreeNodeRecursion::Continue)
+    });
+    walked.is_ok() && found
+}
+
+fn no_gradient(e: &Expr) -> Error {
+    Error::new(format!("{} has no gradient", e.human_display())).at(place(e)).hint("compute it in a table before training, or use a function that has a slope")
+}
+
+fn step(e: &Expr, what: &str) -> Error {
+    Error::new(format!("{what}: {}", e.human_display())).at(place(e)).hint("CAST(... AS DOUBLE) before it, so that a small change of the value has an effect")
+}
+
+fn text(e: &Expr) -> Error {
+    Error::new(format!("a string function of a live value has no gradient: {}", e.human_display())).at(place(e)).hint("strings can only be made of frozen columns")
+}

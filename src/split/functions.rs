@@ -1,0 +1,183 @@
+//! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have.
+
+use crate::error::{Error, Result};
+use crate::scalar::Unary;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
+use datafusion::error::Result as EngineResult;
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use std::sync::Arc;
+
+/// Functions of one number that are ours.
+const UNARY: &[Unary] = &[Unary::Sigmoid, Unary::Relu, Unary::Gelu, Unary::Softplus, Unary::Erf];
+
+/// Makes our functions known to exact queries.
+pub fn register(context: &SessionContext) {
+    for f in UNARY {
+        context.register_udf(ScalarUDF::from(Elementwise { function: *f, signature: Signature::uniform(1, vec![DataType::Float64, DataType::Float32], Volatility::Immutable) }));
+    }
+    for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax] {
+        context.register_udf(ScalarUDF::from(RowFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
+    }
+    for (name, arguments) in [("detach", 1), ("hard", 1), ("soft", 2)] {
+        context.register_udf(ScalarUDF::from(First { name, signature: Signature::any(arguments, Volatility::Immutable) }));
+    }
+}
+
+/// A function of the scalar table, over REAL or DOUBLE.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Elementwise {
+    function: Unary,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Elementwise {
+    fn name(&self) -> &str {
+        self.function.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> EngineResult<DataType> {
+        Ok(arguments[0].clone())
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let array = arguments.args[0].to_array(arguments.number_rows)?;
+        let out: ArrayRef = match array.data_type() {
+            DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| self.function.value(x))),
+            _ => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| self.function.value(x))),
+        };
+        Ok(ColumnarValue::Array(out))
+    }
+}
+
+/// Functions that an exact query passes through, and that mean something only when the query learns.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct First {
+    name: &'static str,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for First {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> EngineResult<DataType> {
+        if self.name != "detach" && arguments[0] != DataType::Boolean {
+            return Err(Error::new(format!("{} takes a predicate, not {}", self.name, arguments[0])).hint(format!("{}(a > b)", self.name)).into());
+        }
+        Ok(arguments[0].clone())
+    }
+
+    fn invoke_with_args(&self, mut arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        Ok(arguments.args.swap_remove(0))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Rows {
+    MatVec,
+    Softmax,
+    LogSoftmax,
+}
+
+/// A function of vectors that gives a vector for each row.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RowFunction {
+    kind: Rows,
+    signature: Signature,
+}
+
+fn list_of(inner: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(inner, true)))
+}
+
+impl ScalarUDFImpl for RowFunction {
+    fn name(&self) -> &str {
+        match self.kind {
+            Rows::MatVec => "matvec",
+            Rows::Softmax => "softmax",
+            Rows::LogSoftmax => "log_softmax",
+        }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> EngineResult<Vec<DataType>> {
+        let vector = list_of(DataType::Float64);
+        let wanted = if self.kind == Rows::MatVec { vec![list_of(vector.clone()), vector] } else { vec![vector] };
+        if arguments.len() != wanted.len() {
+            return Err(Error::new(format!("{} takes {} arguments, not {}", self.name(), wanted.len(), arguments.len())).into());
+        }
+        Ok(wanted)
+    }
+
+    fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
+        Ok(list_of(DataType::Float64))
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let arrays = arguments.args.iter().map(|a| a.to_array(arguments.number_rows)).collect::<EngineResult<Vec<_>>>()?;
+        let rows = (0..arguments.number_rows).map(|i| self.row(&arrays, i)).collect::<Result<Vec<_>>>()?;
+        let list = ListArray::from_iter_primitive::<Float64Type, _, _>(rows.into_iter().map(|r| r.map(|v| v.into_iter().map(Some))));
+        Ok(ColumnarValue::Array(Arc::new(list)))
+    }
+}
+
+impl RowFunction {
+    fn row(&self, arrays: &[ArrayRef], i: usize) -> Result<Option<Vec<f64>>> {
+        if arrays.iter().any(|a| a.is_null(i)) {
+            return Ok(None);
+        }
+        let last = numbers(&arrays[arrays.len() - 1].as_list::<i32>().value(i));
+        Ok(Some(match self.kind {
+            Rows::MatVec => {
+                let matrix = arrays[0].as_list::<i32>().value(i);
+                let rows = matrix.as_list::<i32>();
+                (0..rows.len()).map(|r| inner_product(&numbers(&rows.value(r)), &last)).collect::<Result<_>>()?
+            }
+            Rows::Softmax => {
+                let (e, sum) = exponentials(&last);
+                e.into_iter().map(|x| x / sum).collect()
+            }
+            Rows::LogSoftmax => {
+                let top = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let (_, sum) = exponentials(&last);
+                last.iter().map(|x| x - top - sum.ln()).collect()
+            }
+        }))
+    }
+}
+
+fn inner_product(a: &[f64], b: &[f64]) -> Result<f64> {
+    if a.len() != b.len() {
+        return Err(Error::new(format!("dimension mismatch in matvec: a row of {} elements and a vector of {}", a.len(), b.len())));
+    }
+    Ok(a.iter().zip(b).map(|(x, y)| x * y).sum())
+}
+
+/// exp(x - max) and their sum.
+fn exponentials(v: &[f64]) -> (Vec<f64>, f64) {
+    let top = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let e: Vec<f64> = v.iter().map(|x| (x - top).exp()).collect();
+    let sum = e.iter().sum();
+    (e, sum)
+}
+
+fn numbers(list: &ArrayRef) -> Vec<f64> {
+    let wide = cast(list, &DataType::Float64).expect("coerced to DOUBLE");
+    let wide: &Float64Array = wide.as_primitive();
+    wide.iter().map(|x| x.unwrap_or(f64::NAN)).collect()
+}

@@ -1,0 +1,183 @@
+//! Runs every skeleton exactly once and hands its rows over as plain numbers.
+
+use super::{Skeleton, Split};
+use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Stage};
+use crate::error::{Error, Place, Result};
+use crate::program::Lanes;
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::compute::{cast, concat_batches, partition};
+use datafusion::arrow::datatypes::{DataType, UInt32Type};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{LogicalPlanBuilder, lit};
+use datafusion::physical_plan::displayable;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Time that the skeletons took.
+pub type Seconds = f64;
+
+/// A pipeline with its rows.
+pub struct Materialized<R> {
+    pub pipeline: Pipeline,
+    pub rows: Vec<Rows<R>>,
+    /// What the exact engine ran for each stage, and how long it took.
+    pub plans: Vec<(String, Seconds)>,
+}
+
+impl Split {
+    /// Runs the skeletons in order. `context` should run them in one partition, so that the same query gives the same order of rows.
+    pub async fn materialize<R: Lanes>(self, context: &SessionContext) -> Result<Materialized<R>> {
+        let (mut rows, mut plans) = (vec![], vec![]);
+        for (stage, skeleton) in self.pipeline.stages.iter().zip(self.skeletons) {
+            let start = Instant::now();
+            let (stage_rows, plan) = run(stage, skeleton, context).await?;
+            rows.push(stage_rows);
+            plans.push((plan, start.elapsed().as_secs_f64()));
+        }
+        let last = rows.last().map_or(0, |r: &Rows<R>| r.count);
+        if last != 1 {
+            return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}")).hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
+        }
+        Ok(Materialized { pipeline: self.pipeline, rows, plans })
+    }
+}
+
+async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionContext) -> Result<(Rows<R>, String)> {
+    let plan = context.state().create_physical_plan(&skeleton.plan).await?;
+    let shown = displayable(plan.as_ref()).indent(false).to_string();
+    let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
+    let batch = concat_batches(&plan.schema(), &batches)?;
+    if batch.num_rows() > u32::MAX as usize {
+        return Err(Error::new(format!("{} has more than {} rows", stage.name, u32::MAX)).hint("filter the rows of the query"));
+    }
+    let groups = (stage.grouping == Grouping::Keys).then(|| groups(&batch, &skeleton.keys)).transpose()?;
+    let finished = finished_rows(stage, &skeleton, &batch, context).await?;
+    if let Some((_, count)) = &groups
+        && finished.num_rows() != *count
+    {
+        return Err(Error::new(format!("{} has {count} groups by its rows and {} by the exact engine", stage.name, finished.num_rows())));
+    }
+    skeleton.table.finish(&finished)?;
+    let columns = stage
+        .residuals
+        .iter()
+        .zip(batch.columns())
+        .map(|(residual, array)| column(array, residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone()))))
+        .collect::<Result<_>>()?;
+    Ok((Rows { count: batch.num_rows(), columns, groups }, shown))
+}
+
+/// The group of each row; rows come sorted by the keys.
+fn groups(batch: &RecordBatch, keys: &[String]) -> Result<(Arc<[u32]>, usize)> {
+    let columns: Vec<ArrayRef> = keys.iter().map(|k| batch.column_by_name(k).expect("the plan has its keys").clone()).collect();
+    if batch.num_rows() == 0 {
+        return Ok((Arc::new([]), 0));
+    }
+    let ranges = partition(&columns)?.ranges();
+    let mut of_row = Vec::with_capacity(batch.num_rows());
+    for (group, range) in ranges.iter().enumerate() {
+        of_row.extend(range.clone().map(|_| group as u32));
+    }
+    Ok((of_row.into(), ranges.len()))
+}
+
+/// What later skeletons see of the stage: keys and frozen aggregates, by the exact engine; or the rows themselves.
+async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, context: &SessionContext) -> Result<RecordBatch> {
+    if stage.grouping == Grouping::Rows {
+        let kept: Vec<usize> = skeleton.table.kept().map(|name| batch.schema().index_of(name)).collect::<Result<_, _>>()?;
+        return Ok(batch.project(&kept)?);
+    }
+    if skeleton.aggregates.is_empty() && skeleton.keys.is_empty() {
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        return Ok(RecordBatch::try_new_with_options(Arc::new(datafusion::arrow::datatypes::Schema::empty()), vec![], &options)?);
+    }
+    let table = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?);
+    let rows = LogicalPlanBuilder::scan("rows", provider_as_source(table), None)?;
+    let name = |k: &String| datafusion::logical_expr::ident(k);
+    let keys: Vec<_> = skeleton.keys.iter().map(name).collect();
+    let aggregates: Vec<_> = skeleton.aggregates.iter().map(|(e, id)| e.clone().alias(id)).collect();
+    // An aggregate needs something to compute; a count is dropped again by the projection.
+    let computed = if aggregates.is_empty() { vec![datafusion::functions_aggregate::count::count(lit(1)).alias("rows")] } else { aggregates };
+    let outputs: Vec<_> = keys.iter().cloned().chain(skeleton.aggregates.iter().map(|(_, id)| name(id))).collect();
+    let mut plan = rows.aggregate(keys.clone(), computed)?.project(outputs)?;
+    if !keys.is_empty() {
+        plan = plan.sort(keys.iter().map(|k| k.clone().sort(true, true)).collect::<Vec<_>>())?;
+    }
+    let plan = context.state().create_physical_plan(&plan.build()?).await?;
+    let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
+    Ok(concat_batches(&plan.schema(), &batches)?)
+}
+
+fn column<R: Lanes>(array: &ArrayRef, kind: ResidualKind) -> Result<Column<R>> {
+    let valid = (array.null_count() > 0).then(|| (0..array.len()).map(|i| R::truth(array.is_valid(i))).collect());
+    let numbers = match kind {
+        ResidualKind::Rows => Numbers::Index(index(array.as_primitive::<UInt32Type>())),
+        ResidualKind::Numbers | ResidualKind::Truth => {
+            let (values, width) = reals(array)?;
+            Numbers::Real { width, values }
+        }
+    };
+    Ok(Column { numbers, valid })
+}
+
+fn index(array: &UInt32Array) -> Arc<[u32]> {
+    if array.null_count() == 0 { array.values().iter().copied().collect() } else { array.iter().map(|row| row.unwrap_or(0)).collect() }
+}
+
+/// Rows x width numbers; 0 where a row is NULL.
+fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, usize)> {
+    match array.data_type() {
+        DataType::List(_) => {
+            let lists: &ListArray = array.as_list();
+            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().slice(lists.value_offsets()[0] as usize, (lists.value_offsets()[lists.len()] - lists.value_offsets()[0]) as usize))
+        }
+        DataType::LargeList(_) => {
+            let lists: &LargeListArray = array.as_list();
+            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().clone())
+        }
+        DataType::FixedSizeList(..) => {
+            let lists: &FixedSizeListArray = array.as_fixed_size_list();
+            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().clone())
+        }
+        _ => Ok((scalars(array)?, 1)),
+    }
+}
+
+/// Lists of equal length, row after row.
+fn vectors<R: Lanes>(rows: usize, row: impl Fn(usize) -> Option<ArrayRef>, all: ArrayRef) -> Result<(Vec<R>, usize)> {
+    let lengths: Vec<Option<usize>> = (0..rows).map(|i| row(i).map(|r| r.len())).collect();
+    let first = lengths.iter().flatten().next().copied().unwrap_or(0);
+    if let Some(other) = lengths.iter().flatten().find(|n| **n != first) {
+        return Err(Error::new(format!("dimension mismatch: a vector column has rows of {first} and of {other} elements")).hint("give every row the same number of elements"));
+    }
+    if lengths.iter().all(Option::is_some) {
+        let (values, inner): (Vec<R>, usize) = reals(&all)?;
+        if values.len() == rows * first * inner {
+            return Ok((values, first * inner));
+        }
+    }
+    let (mut values, mut width) = (vec![], first);
+    for i in 0..rows {
+        match row(i) {
+            Some(list) => {
+                let (numbers, inner): (Vec<R>, usize) = reals(&list)?;
+                width = first * inner;
+                values.extend(numbers);
+            }
+            None => values.extend(std::iter::repeat_n(R::ZERO, width)),
+        }
+    }
+    Ok((values, width))
+}
+
+fn scalars<R: Lanes>(array: &ArrayRef) -> Result<Vec<R>> {
+    if let Some(floats) = array.as_any().downcast_ref::<Float32Array>()
+        && floats.null_count() == 0
+    {
+        return Ok(floats.values().iter().map(|x| R::of(f64::from(*x))).collect());
+    }
+    let wide = cast(array, &DataType::Float64)?;
+    let wide: &Float64Array = wide.as_primitive();
+    Ok((0..wide.len()).map(|i| if wide.is_valid(i) { R::of(wide.value(i)) } else { R::ZERO }).collect())
+}

@@ -1,0 +1,276 @@
+//! Operators: what is left of each when its frozen part goes into the skeleton.
+
+use super::{Splitter, column, column_name};
+use crate::algebra::{Expression, Predicate, Source};
+use crate::error::{Error, Place, Result};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, JoinType};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, utils::split_conjunction};
+use std::collections::BTreeMap;
+
+/// A relation on its way through the split.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    /// The skeleton so far; its columns are `c{n}`.
+    pub plan: LogicalPlan,
+    /// One for each column of the original plan.
+    pub columns: Vec<Slot>,
+    /// Factors of a row's weight.
+    pub weight: Vec<Expression>,
+    /// Frozen expressions that the next operator finds as columns.
+    pub pending: Vec<(usize, Expr)>,
+    /// What each skeleton column is, as SQL.
+    pub names: BTreeMap<usize, String>,
+    /// Whether the order of the rows depends on something live.
+    pub live_order: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Slot {
+    Frozen(usize),
+    Live(Live),
+}
+
+/// A live column: over skeleton columns instead of slots, until its stage ends.
+#[derive(Debug, Clone)]
+pub(super) enum Live {
+    Number(Expression),
+    Truth(Predicate),
+}
+
+impl Relation {
+    /// The column as a live number, residual or truth value.
+    pub fn live(&self, position: usize) -> Result<Live> {
+        Ok(match &self.columns[position] {
+            Slot::Live(live) => live.clone(),
+            Slot::Frozen(id) => Live::Number(Expression::Residual(*id)),
+        })
+    }
+
+    /// Adds a frozen expression over the skeleton's columns.
+    pub fn add(&mut self, id: usize, name: String, expression: Expr) -> usize {
+        self.names.insert(id, name);
+        self.pending.push((id, expression));
+        id
+    }
+
+    /// Puts the pending expressions into the skeleton.
+    pub fn flush(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut expressions: Vec<Expr> = self.plan.schema().columns().into_iter().map(Expr::Column).collect();
+        expressions.extend(self.pending.drain(..).map(|(id, e)| e.alias(column_name(id))));
+        self.plan = LogicalPlanBuilder::from(self.plan.clone()).project(expressions)?.build()?;
+        Ok(())
+    }
+}
+
+impl Splitter<'_> {
+    pub(super) fn relation(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        if !self.is_live(plan)? {
+            return self.frozen(plan);
+        }
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
+            LogicalPlan::Subquery(subquery) => self.relation(&subquery.subquery),
+            LogicalPlan::Projection(projection) => {
+                let input = self.relation(&projection.input)?;
+                self.project(input, projection.input.schema(), &projection.expr)
+            }
+            LogicalPlan::Filter(filter) => {
+                let mut input = self.relation(&filter.input)?;
+                let schema = filter.input.schema();
+                self.condition(&mut input, schema, &filter.predicate)?;
+                Ok(input)
+            }
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.inner_join(join),
+            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Left | JoinType::Right) => self.outer_join(join),
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Sort(sort) => self.sort(sort),
+            LogicalPlan::Limit(limit) => {
+                let mut input = self.relation(&limit.input)?;
+                if input.live_order || !input.weight.is_empty() {
+                    return Err(refusal("LIMIT over a live order or a live filter", plan, "relaxed top-k is not supported yet: filter by a learned threshold instead"));
+                }
+                input.flush()?;
+                input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
+                Ok(input)
+            }
+            LogicalPlan::Distinct(Distinct::All(_)) => Err(refusal("DISTINCT over a live relation", plan, "it is not supported yet: GROUP BY the frozen columns instead")),
+            LogicalPlan::Join(join) => Err(refusal(&format!("a {} join with a live side", join.join_type), plan, "it is not supported yet: use an inner or a left join")),
+            LogicalPlan::Window(_) => Err(refusal("a window function over a live relation", plan, "it is not supported yet: compute it in a table first, or aggregate with GROUP BY")),
+            LogicalPlan::Union(_) => Err(refusal("UNION of live relations", plan, "it is not supported yet: add the aggregates of the parts instead")),
+            other => Err(refusal("an operator that has no gradient", other, "compute it in a table before training")),
+        }
+    }
+
+    /// Whether anything in the plan, sub-queries included, reads a live column.
+    pub(super) fn is_live(&self, plan: &LogicalPlan) -> Result<bool> {
+        let mut live = false;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                let table = self.tables.iter().find(|t| t.is(&scan.table_name));
+                live |= table.is_some_and(|t| scan.projected_schema.fields().iter().any(|f| t.parameter(f.name()).is_some()));
+            }
+            Ok(if live { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        Ok(live)
+    }
+
+    /// A frozen plan is a skeleton as it is.
+    fn frozen(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        let mut names = BTreeMap::new();
+        let (mut columns, mut expressions) = (vec![], vec![]);
+        for c in plan.schema().columns() {
+            let id = self.fresh();
+            names.insert(id, c.name.clone());
+            columns.push(Slot::Frozen(id));
+            expressions.push(Expr::Column(c).alias(column_name(id)));
+        }
+        let plan = LogicalPlanBuilder::from(plan.clone()).project(expressions)?.build()?;
+        Ok(Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false })
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Relation> {
+        let table = self.tables.iter().find(|t| t.is(&scan.table_name)).expect("a live scan reads a live table");
+        let skeleton = LogicalPlanBuilder::scan("live", table.source(), None)?;
+        let (mut columns, mut expressions, mut names) = (vec![], vec![], BTreeMap::new());
+        let row = self.fresh();
+        self.sources.insert(row, Source::Table(table.number));
+        names.insert(row, format!("row of {}", table.name));
+        expressions.push(Expr::Column(super::table::row_column("live")).alias(column_name(row)));
+        for field in scan.projected_schema.fields() {
+            if let Some(parameter) = table.parameter(field.name()) {
+                self.reached.insert(parameter);
+                columns.push(Slot::Live(Live::Number(Expression::Input { input: row, column: parameter })));
+            } else {
+                let id = self.fresh();
+                names.insert(id, field.name().clone());
+                expressions.push(datafusion::logical_expr::ident(field.name()).alias(column_name(id)));
+                columns.push(Slot::Frozen(id));
+            }
+        }
+        let plan = skeleton.project(expressions)?.build()?;
+        let mut relation = Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false };
+        for filter in &scan.filters {
+            self.condition(&mut relation, &scan.projected_schema, filter)?;
+        }
+        Ok(relation)
+    }
+
+    fn project(&mut self, mut input: Relation, schema: &DFSchema, expressions: &[Expr]) -> Result<Relation> {
+        let mut columns = vec![];
+        for e in expressions {
+            match self.column(e, schema, &mut input) {
+                Ok(column) => columns.push(column),
+                Err(refusal) => {
+                    self.refusals.push(refusal);
+                    columns.push(Slot::Live(Live::Number(Expression::Null)));
+                }
+            }
+        }
+        input.columns = columns;
+        input.flush()?;
+        Ok(input)
+    }
+
+    /// Frozen conjuncts filter the skeleton; live ones are factors of the weight.
+    pub(super) fn condition(&mut self, relation: &mut Relation, schema: &DFSchema, predicate: &Expr) -> Result<()> {
+        for conjunct in split_conjunction(predicate) {
+            if self.is_live_expression(conjunct, schema, relation)? {
+                match self.predicate(conjunct, schema, relation) {
+                    Ok(p) => relation.weight.push(Expression::Degree(Box::new(p))),
+                    Err(refusal) => self.refusals.push(refusal),
+                }
+            } else {
+                let condition = self.skeleton_expression(conjunct, schema, relation)?;
+                relation.flush()?;
+                relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).filter(condition)?.build()?;
+            }
+        }
+        relation.flush()
+    }
+
+    fn sort(&mut self, sort: &Sort) -> Result<Relation> {
+        let mut input = self.relation(&sort.input)?;
+        let schema = sort.input.schema();
+        let mut live = false;
+        for key in &sort.expr {
+            live |= self.is_live_expression(&key.expr, schema, &input)?;
+        }
+        if live && sort.fetch.is_some() {
+            let key = &sort.expr[0].expr;
+            return Err(Error::new("ORDER BY a live value with LIMIT").at(place(key)).hint("relaxed top-k is not supported yet: filter by a learned threshold instead"));
+        }
+        input.live_order = live;
+        if live {
+            return Ok(input);
+        }
+        let keys = sort.expr.iter().map(|k| Ok(datafusion::logical_expr::SortExpr { expr: self.skeleton_expression(&k.expr, schema, &input)?, ..k.clone() }));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        input.plan = LogicalPlanBuilder::from(input.plan.clone()).sort_with_limit(keys, sort.fetch)?.build()?;
+        Ok(input)
+    }
+
+    /// Both relations side by side, before any condition.
+    pub(super) fn beside(left: Relation, right: Relation, plan: LogicalPlan) -> Relation {
+        let mut names = left.names;
+        names.extend(right.names);
+        Relation {
+            plan,
+            columns: left.columns.into_iter().chain(right.columns).collect(),
+            weight: left.weight.into_iter().chain(right.weight).collect(),
+            pending: vec![],
+            names,
+            live_order: left.live_order || right.live_order,
+        }
+    }
+
+    /// All columns of a skeleton, as they are.
+    pub(super) fn all_columns(plan: &LogicalPlan) -> Vec<usize> {
+        plan.schema().fields().iter().filter_map(|f| f.name().strip_prefix('c').and_then(|n| n.parse().ok())).collect()
+    }
+
+    /// A relation that reads a finished stage: the columns that it passes on under new numbers, and its rows.
+    pub(super) fn read_stage(&mut self, stage: usize, passed: &[usize], names: &BTreeMap<usize, String>) -> Result<(Relation, BTreeMap<usize, usize>, usize)> {
+        let table = self.skeletons[stage].table.clone();
+        let row = self.fresh();
+        self.sources.insert(row, Source::Stage(stage));
+        let mut new_names = BTreeMap::from([(row, format!("row of stage {}", stage + 1))]);
+        let mut expressions = vec![Expr::Column(super::table::row_column("stage")).alias(column_name(row))];
+        let mut renamed = BTreeMap::new();
+        for id in passed {
+            let new = self.fresh();
+            expressions.push(column(*id).alias(column_name(new)));
+            renamed.insert(*id, new);
+            if let Some(name) = names.get(id) {
+                new_names.insert(new, name.clone());
+            }
+        }
+        let plan = LogicalPlanBuilder::scan("stage", super::table::source(table), None)?.project(expressions)?.build()?;
+        Ok((Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, live_order: false }, renamed, row))
+    }
+}
+
+/// Where an expression stands: the position of its first column when that is known, else its text.
+pub(super) fn place(e: &Expr) -> Place {
+    let mut found = None;
+    let walked = e.apply(|node| {
+        if let Expr::Column(c) = node
+            && let Some(span) = c.spans().first()
+        {
+            found = Some(Place::Position { line: span.start.line, column: span.start.column });
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok());
+    found.unwrap_or_else(|| Place::Expression(e.human_display().to_string()))
+}
+
+pub(super) fn refusal(what: &str, plan: &LogicalPlan, hint: &str) -> Error {
+    let place = plan.expressions().first().map_or_else(|| Place::Expression(plan.display().to_string()), place);
+    Error::new(what.to_string()).at(place).hint(hint)
+}

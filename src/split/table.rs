@@ -1,0 +1,129 @@
+//! What skeletons read in place of live relations: the frozen columns and row numbers of a table with live
+//! columns, and of a finished stage.
+
+use crate::error::{Error, Result};
+use async_trait::async_trait;
+use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableSource, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use std::sync::{Arc, OnceLock};
+
+/// The column with a row's number.
+const ROW: &str = "__row";
+
+pub(super) fn row_column(table: &str) -> Column {
+    Column::new(Some(TableReference::bare(table)), ROW)
+}
+
+/// A table some of whose columns are live, loaded.
+#[derive(Debug)]
+pub struct LiveTable {
+    pub number: usize,
+    pub schema: String,
+    pub name: String,
+    /// Live columns and their numbers among all learnable columns of the run.
+    pub parameters: Vec<(String, usize)>,
+    frozen: Arc<MemTable>,
+}
+
+impl LiveTable {
+    /// `rows` holds all columns of the table, in one batch.
+    pub fn new(number: usize, schema: &str, name: &str, parameters: Vec<(String, usize)>, rows: &RecordBatch) -> Result<Self> {
+        let frozen: Vec<usize> = (0..rows.num_columns()).filter(|i| !parameters.iter().any(|(p, _)| p == rows.schema().field(*i).name())).collect();
+        let batch = with_row_numbers(&rows.project(&frozen)?)?;
+        let frozen = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
+        Ok(Self { number, schema: schema.to_string(), name: name.to_string(), parameters, frozen })
+    }
+
+    pub(super) fn is(&self, name: &TableReference) -> bool {
+        name.table() == self.name && name.schema().unwrap_or("main") == self.schema
+    }
+
+    pub(super) fn parameter(&self, column: &str) -> Option<usize> {
+        self.parameters.iter().find(|(name, _)| name == column).map(|(_, number)| *number)
+    }
+
+    pub(super) fn source(&self) -> Arc<dyn TableSource> {
+        provider_as_source(self.frozen.clone())
+    }
+}
+
+fn with_row_numbers(batch: &RecordBatch) -> Result<RecordBatch> {
+    let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
+    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+    fields.push(Arc::new(Field::new(ROW, DataType::UInt32, false)));
+    columns.push(Arc::new(UInt32Array::from_iter_values(0..batch.num_rows() as u32)));
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
+/// The rows of a stage, known once it is materialized.
+#[derive(Debug)]
+pub(super) struct StageTable {
+    schema: SchemaRef,
+    finished: OnceLock<Arc<MemTable>>,
+}
+
+pub(super) fn source(table: Arc<StageTable>) -> Arc<dyn TableSource> {
+    provider_as_source(table)
+}
+
+impl StageTable {
+    /// The columns of a finished stage: keys or kept columns, then frozen aggregates.
+    pub fn columns(plan: &LogicalPlan, schema: &DFSchema, keys: &[usize], kept: &[usize], aggregates: &[(Expr, usize)]) -> Result<Vec<Field>> {
+        let mut fields = vec![];
+        for id in keys.iter().chain(kept) {
+            fields.push(plan.schema().field_with_unqualified_name(&super::column_name(*id))?.as_ref().clone());
+        }
+        for (e, id) in aggregates {
+            fields.push(Field::new(super::column_name(*id), e.get_type(schema)?, true));
+        }
+        Ok(fields)
+    }
+
+    pub fn new(mut fields: Vec<Field>) -> Self {
+        fields.push(Field::new(ROW, DataType::UInt32, false));
+        Self { schema: Arc::new(Schema::new(fields)), finished: OnceLock::new() }
+    }
+
+    /// Names of the columns but for the row numbers.
+    pub fn kept(&self) -> impl Iterator<Item = &str> {
+        self.schema.fields().iter().map(|f| f.name().as_str()).filter(|name| *name != ROW)
+    }
+
+    /// Gives the finished stage its rows: the columns of its schema but for the row numbers.
+    pub fn finish(&self, rows: &RecordBatch) -> Result<()> {
+        let numbered = with_row_numbers(rows)?;
+        let cast: Vec<ArrayRef> = self
+            .schema
+            .fields()
+            .iter()
+            .zip(numbered.columns())
+            .map(|(f, c)| if f.data_type() == c.data_type() { Ok(c.clone()) } else { datafusion::arrow::compute::cast(c, f.data_type()) })
+            .collect::<Result<_, _>>()?;
+        let schema = Arc::new(Schema::new(self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(f.name() != ROW)).collect::<Vec<_>>()));
+        let batch = RecordBatch::try_new(schema.clone(), cast)?;
+        self.finished.set(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?)).map_err(|_| Error::new("a stage was materialized twice"))
+    }
+}
+
+#[async_trait]
+impl TableProvider for StageTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(f.name() != ROW)).collect::<Vec<_>>()))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let Some(table) = self.finished.get() else {
+            return Err(Error::new("a skeleton reads a stage that is not finished").into());
+        };
+        table.scan(state, projection, filters, limit).await
+    }
+}
