@@ -1,130 +1,103 @@
 //! Tables to DuckLake and back: commit all or nothing, and the history of runs.
 //! This room never hears of SQL statements, gradients or training.
-// STAND-IN: in memory only, until branch `storage` is merged.
+//!
+//! A database is a folder:
+//!
+//! ```text
+//! catalog.sqlite          DuckLake 1.0's catalog: which tables, columns, tags, views and files there are at each version
+//! data/<schema>/<table>/  Parquet files, written once and never changed
+//! nabla.lock              held by the process that may write, and names it
+//! nabla.unfinished        there only during a commit; found later, it tells that a process died in one
+//! ```
+//!
+//! The folder may be moved. DuckDB attaches it with
+//! `ATTACH 'ducklake:sqlite:<folder>/catalog.sqlite' AS db (DATA_PATH '<folder>/data/', OVERRIDE_DATA_PATH true)`, and without the
+//! options where it lay when it was last opened for writing.
+//!
+//! What the catalog has no column for (learnable columns, dimensions, defaults, bounds, keys, checks) are tags of tables and columns,
+//! listed in `declaration`. How a commit is atomic is told in `commit`.
 
-use crate::error::{Error, Result};
+mod catalog;
+mod column;
+mod commit;
+mod database;
+mod declaration;
+mod declare;
+mod file;
+pub mod history;
+mod lock;
+mod rows;
+mod snapshot;
+mod staged;
+#[cfg(test)]
+mod tests;
+
+pub use column::stored_type;
+pub use database::Database;
+pub use snapshot::Snapshot;
+
 use crate::table::TableDefinition;
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field};
-use datafusion::catalog::TableProvider;
-use datafusion::datasource::MemTable;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
 
+/// The folder of Parquet files in the database folder.
+const DATA: &str = "data";
+
+/// What may be done with an open database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     ReadWrite,
+    /// Takes no lock, changes nothing, and sees what is committed when each snapshot is taken.
     ReadOnly,
 }
+
+/// What the catalog keeps about a commit: who, why, and anything that identifies it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommitMessage {
     pub author: String,
     pub message: String,
     pub extra_info: Option<String>,
 }
-#[derive(Debug, Clone)]
+
+/// A named query.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewDefinition {
     pub schema: String,
     pub name: String,
     pub sql: String,
 }
+
+/// One change of the database. Rows come as the definition declares them; their types are converted where storage has another
+/// layout for them, see [`stored_type`].
+#[derive(Debug, Clone)]
 pub enum Change {
-    CreateTable { definition: TableDefinition, rows: Vec<RecordBatch> },
-    AlterTable { definition: TableDefinition, rows: Option<Vec<RecordBatch>> },
-    DropTable { schema: String, name: String },
-    Append { schema: String, name: String, rows: Vec<RecordBatch> },
-    Replace { schema: String, name: String, rows: Vec<RecordBatch> },
+    CreateTable {
+        definition: TableDefinition,
+        rows: Vec<RecordBatch>,
+    },
+    /// A new declaration of an existing table. Columns are known by their names: what is new in the definition is added, what is
+    /// missing is dropped. `rows` replace all rows; with `None` the data stay, and a new column reads as NULL.
+    AlterTable {
+        definition: TableDefinition,
+        rows: Option<Vec<RecordBatch>>,
+    },
+    DropTable {
+        schema: String,
+        name: String,
+    },
+    Append {
+        schema: String,
+        name: String,
+        rows: Vec<RecordBatch>,
+    },
+    /// All rows are replaced; without `rows` the table is emptied.
+    Replace {
+        schema: String,
+        name: String,
+        rows: Vec<RecordBatch>,
+    },
     CreateView(ViewDefinition),
-    DropView { schema: String, name: String },
-}
-#[derive(Clone, Default)]
-pub struct Snapshot {
-    version: i64,
-    tables: Vec<TableDefinition>,
-    rows: Vec<Vec<RecordBatch>>,
-    views: Vec<ViewDefinition>,
-}
-pub struct Database {
-    access: Access,
-    state: Mutex<Snapshot>,
-}
-pub fn stored_type(t: &DataType) -> Result<DataType> {
-    Ok(match t {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Null => DataType::Utf8View,
-        DataType::FixedSizeList(f, _) | DataType::LargeList(f) | DataType::List(f) => {
-            DataType::List(Arc::new(Field::new("item", stored_type(f.data_type())?, true)))
-        }
-        o => o.clone(),
-    })
-}
-impl Database {
-    pub async fn open(_: &Path, access: Access) -> Result<Self> {
-        Ok(Self { access, state: Mutex::default() })
-    }
-    pub async fn temporary() -> Result<Self> {
-        Ok(Self { access: Access::ReadWrite, state: Mutex::default() })
-    }
-    pub fn access(&self) -> Access {
-        self.access
-    }
-    pub async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(self.state.lock().unwrap().clone())
-    }
-    pub async fn commit(&self, changes: Vec<Change>, _: CommitMessage) -> Result<i64> {
-        let mut s = self.state.lock().unwrap();
-        for c in changes {
-            match c {
-                Change::CreateTable { definition, rows } => {
-                    s.tables.push(definition);
-                    s.rows.push(rows);
-                }
-                Change::AlterTable { definition, rows } => {
-                    let i = s.at(&definition.schema, &definition.name)?;
-                    if let Some(r) = rows {
-                        s.rows[i] = r
-                    }
-                    s.tables[i] = definition;
-                }
-                Change::DropTable { schema, name } => {
-                    let i = s.at(&schema, &name)?;
-                    s.tables.remove(i);
-                    s.rows.remove(i);
-                }
-                Change::Append { schema, name, rows } => {
-                    let i = s.at(&schema, &name)?;
-                    s.rows[i].extend(rows);
-                }
-                Change::Replace { schema, name, rows } => {
-                    let i = s.at(&schema, &name)?;
-                    s.rows[i] = rows;
-                }
-                Change::CreateView(v) => s.views.push(v),
-                Change::DropView { schema, name } => s.views.retain(|v| v.schema != schema || v.name != name),
-            }
-        }
-        s.version += 1;
-        Ok(s.version)
-    }
-}
-impl Snapshot {
-    fn at(&self, schema: &str, name: &str) -> Result<usize> {
-        self.tables.iter().position(|t| t.schema == schema && t.name == name).ok_or_else(|| Error::new("no such table"))
-    }
-    pub fn version(&self) -> i64 {
-        self.version
-    }
-    pub fn tables(&self) -> &[TableDefinition] {
-        &self.tables
-    }
-    pub fn table(&self, schema: &str, name: &str) -> Option<&TableDefinition> {
-        self.at(schema, name).ok().map(|i| &self.tables[i])
-    }
-    pub fn views(&self) -> &[ViewDefinition] {
-        &self.views
-    }
-    pub async fn provider(&self, schema: &str, name: &str) -> Result<Arc<dyn TableProvider>> {
-        let i = self.at(schema, name)?;
-        let schema = self.tables[i].arrow_schema();
-        let rows = self.rows[i].iter().map(|b| RecordBatch::try_new(schema.clone(), b.columns().to_vec())).collect::<Result<_, _>>()?;
-        Ok(Arc::new(MemTable::try_new(schema, vec![rows])?))
-    }
+    DropView {
+        schema: String,
+        name: String,
+    },
 }

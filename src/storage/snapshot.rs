@@ -1,0 +1,228 @@
+//! What the database holds at one version: definitions, views, and providers that read the rows.
+//! It never hears of changes or locks.
+
+use super::catalog::Catalog;
+use super::column::{CatalogColumn, Parts};
+use super::declaration::{self, Tags};
+use super::{ViewDefinition, file};
+use crate::error::{Error, Result};
+use crate::table::TableDefinition;
+use datafusion::catalog::TableProvider;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion_ducklake::path_resolver::resolve_path;
+use datafusion_ducklake::{DuckLakeError, DuckLakeTable, MetadataProvider};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The database at one version. Cheap to clone; what is committed later does not show in it.
+#[derive(Clone)]
+pub struct Snapshot(Arc<Loaded>);
+
+struct Loaded {
+    version: i64,
+    tables: Vec<TableDefinition>,
+    /// Where each of `tables` lies, in the same order.
+    places: Vec<Place>,
+    /// Tables that another program made with types that we do not have.
+    unreadable: Vec<(String, String, Error)>,
+    views: Vec<ViewDefinition>,
+    catalog: Arc<dyn MetadataProvider>,
+    providers: Mutex<HashMap<i64, Arc<dyn TableProvider>>>,
+}
+
+struct Place {
+    table_id: i64,
+    folder: String,
+}
+
+impl Snapshot {
+    /// The number of the DuckLake snapshot.
+    pub fn version(&self) -> i64 {
+        self.0.version
+    }
+
+    /// All tables, of users and of the engine (schemas `main` and `nabla`), in the order of their making.
+    pub fn tables(&self) -> &[TableDefinition] {
+        &self.0.tables
+    }
+
+    pub fn table(&self, schema: &str, name: &str) -> Option<&TableDefinition> {
+        self.position(schema, name).map(|i| &self.0.tables[i])
+    }
+
+    pub fn views(&self) -> &[ViewDefinition] {
+        &self.0.views
+    }
+
+    /// A provider that reads the rows of a table, in the order of their insertion where `target_partitions` is 1.
+    /// A missing or damaged data file is an error here, not in the middle of a query.
+    pub async fn provider(&self, schema: &str, name: &str) -> Result<Arc<dyn TableProvider>> {
+        let place = self.place(schema, name)?;
+        let providers = || self.0.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = providers().get(&place.table_id) {
+            return Ok(known.clone());
+        }
+        let table = self.open(place, schema, name)?;
+        for (path, bytes, _) in files(&table, place).map_err(|e| unreadable(schema, name, e))? {
+            file::check(&path, bytes)?;
+        }
+        let table: Arc<dyn TableProvider> = Arc::new(table);
+        providers().insert(place.table_id, table.clone());
+        Ok(table)
+    }
+
+    /// Reads every row of every table, and names all files that are missing or damaged.
+    pub async fn check(&self) -> Result<()> {
+        let mut errors = Vec::new();
+        for (table, place) in self.0.tables.iter().zip(&self.0.places) {
+            let opened = self.open(place, &table.schema, &table.name)?;
+            for (path, bytes, rows) in files(&opened, place).map_err(|e| unreadable(&table.schema, &table.name, e))? {
+                errors.extend(file::check(&path, bytes).and_then(|()| file::check_rows(&path, rows)).err());
+            }
+        }
+        Error::all(errors).map_or(Ok(()), Err)
+    }
+
+    fn open(&self, place: &Place, schema: &str, name: &str) -> Result<DuckLakeTable> {
+        let (catalog, url) = (self.0.catalog.clone(), Arc::new(ObjectStoreUrl::local_filesystem()));
+        DuckLakeTable::new(place.table_id, name, catalog, self.0.version, url, place.folder.clone())
+            .map_err(|e| unreadable(schema, name, e))
+    }
+
+    fn place(&self, schema: &str, name: &str) -> Result<&Place> {
+        if let Some(i) = self.position(schema, name) {
+            return Ok(&self.0.places[i]);
+        }
+        let known = self.0.unreadable.iter().find(|(s, n, _)| s == schema && n == name);
+        Err(known.map_or_else(|| Error::new(format!("there is no table {schema}.{name}")), |(_, _, e)| e.clone()))
+    }
+
+    fn position(&self, schema: &str, name: &str) -> Option<usize> {
+        self.0.tables.iter().position(|t| t.schema == schema && t.name == name)
+    }
+
+    /// Reads all definitions of a version, within the catalog's open transaction.
+    pub(super) async fn load(catalog: &mut Catalog, version: i64, data: &Path, reader: Arc<dyn MetadataProvider>) -> Result<Self> {
+        let mut columns = columns(catalog, version).await?;
+        let mut column_tags = column_tags(catalog, version).await?;
+        let mut table_tags = table_tags(catalog, version).await?;
+        let (mut tables, mut places, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for (table_id, schema, name, folder) in table_rows(catalog, version, data).await? {
+            let rows = columns.remove(&table_id).unwrap_or_default();
+            let parts = Parts::of(&rows);
+            let described = parts.columns().iter().map(|column| {
+                let tags = column_tags.remove(&(table_id, column.id)).unwrap_or_default();
+                Ok((column.name.clone(), parts.data_type(column)?, column.nullable, tags))
+            });
+            let described = described.collect::<Result<Vec<_>>>();
+            let tags = table_tags.remove(&table_id).unwrap_or_default();
+            match described.and_then(|columns| declaration::table(&schema, &name, &tags, columns)) {
+                Ok(table) => {
+                    tables.push(table);
+                    places.push(Place { table_id, folder });
+                }
+                Err(e) => unreadable.push((schema, name, e)),
+            }
+        }
+        let views = views(catalog, version).await?;
+        Ok(Self(Arc::new(Loaded { version, tables, places, unreadable, views, catalog: reader, providers: Mutex::default() })))
+    }
+}
+
+/// The path, size in bytes and number of rows of each data file.
+fn files(table: &DuckLakeTable, place: &Place) -> Result<Vec<(PathBuf, i64, i64)>, DuckLakeError> {
+    let described = table.files()?.into_iter().map(|f| {
+        let path = resolve_path(&place.folder, &f.file.path, f.file.path_is_relative)?;
+        Ok((PathBuf::from(path), f.file.file_size_bytes, f.max_row_count.unwrap_or_default()))
+    });
+    described.collect()
+}
+
+fn unreadable(schema: &str, name: &str, e: DuckLakeError) -> Error {
+    Error::new(format!("table {schema}.{name} cannot be read: {e}"))
+}
+
+async fn table_rows(catalog: &mut Catalog, version: i64, data: &Path) -> Result<Vec<(i64, String, String, String)>> {
+    let rows: Vec<(i64, String, String, String, String)> = catalog
+        .all(
+            sqlx::query_as(
+                "SELECT t.table_id, s.schema_name, t.table_name, s.path, t.path FROM ducklake_table t JOIN ducklake_schema s USING (schema_id)
+                 WHERE t.begin_snapshot <= ?1 AND (t.end_snapshot IS NULL OR t.end_snapshot > ?1)
+                   AND s.begin_snapshot <= ?1 AND (s.end_snapshot IS NULL OR s.end_snapshot > ?1)
+                 ORDER BY t.table_id",
+            )
+            .bind(version),
+        )
+        .await?;
+    let folder = |schema: &str, table: &str| data.join(schema).join(table).to_string_lossy().into_owned();
+    Ok(rows.into_iter().map(|(id, schema, name, s, t)| (id, schema, name, folder(&s, &t))).collect())
+}
+
+async fn columns(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Vec<CatalogColumn>>> {
+    let rows: Vec<(i64, i64, Option<i64>, String, String, bool)> = catalog
+        .all(
+            sqlx::query_as(
+                "SELECT table_id, column_id, parent_column, column_name, column_type, nulls_allowed FROM ducklake_column
+                 WHERE begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1) ORDER BY table_id, column_order",
+            )
+            .bind(version),
+        )
+        .await?;
+    let mut columns: HashMap<_, Vec<_>> = HashMap::new();
+    for (table, id, parent, name, type_name, nullable) in rows {
+        columns.entry(table).or_default().push(CatalogColumn { id, parent, name, type_name, nullable });
+    }
+    Ok(columns)
+}
+
+async fn column_tags(catalog: &mut Catalog, version: i64) -> Result<HashMap<(i64, i64), Tags>> {
+    let rows: Vec<(i64, i64, String, String)> = catalog
+        .all(
+            sqlx::query_as(
+                "SELECT table_id, column_id, key, value FROM ducklake_column_tag
+                 WHERE begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1) AND key LIKE ?2 AND value IS NOT NULL",
+            )
+            .bind(version)
+            .bind(declaration::OURS),
+        )
+        .await?;
+    let mut tags: HashMap<_, Tags> = HashMap::new();
+    for (table, column, key, value) in rows {
+        tags.entry((table, column)).or_default().insert(key, value);
+    }
+    Ok(tags)
+}
+
+async fn table_tags(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Tags>> {
+    let rows: Vec<(i64, String, String)> = catalog
+        .all(
+            sqlx::query_as(
+                "SELECT object_id, key, value FROM ducklake_tag
+                 WHERE begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1) AND key LIKE ?2 AND value IS NOT NULL",
+            )
+            .bind(version)
+            .bind(declaration::OURS),
+        )
+        .await?;
+    let mut tags: HashMap<_, Tags> = HashMap::new();
+    for (table, key, value) in rows {
+        tags.entry(table).or_default().insert(key, value);
+    }
+    Ok(tags)
+}
+
+async fn views(catalog: &mut Catalog, version: i64) -> Result<Vec<ViewDefinition>> {
+    let rows: Vec<(String, String, String)> = catalog
+        .all(
+            sqlx::query_as(
+                "SELECT s.schema_name, v.view_name, v.sql FROM ducklake_view v JOIN ducklake_schema s USING (schema_id)
+                 WHERE v.begin_snapshot <= ?1 AND (v.end_snapshot IS NULL OR v.end_snapshot > ?1)
+                   AND s.begin_snapshot <= ?1 AND (s.end_snapshot IS NULL OR s.end_snapshot > ?1)
+                 ORDER BY v.view_id",
+            )
+            .bind(version),
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(schema, name, sql)| ViewDefinition { schema, name, sql }).collect())
+}
