@@ -21,13 +21,16 @@ impl From<DataFusionError> for Error {
         let span = error.diagnostic().and_then(|d| d.span);
         let notes: Vec<String> = error.diagnostic().map(|d| d.helps.iter().map(|h| h.message.clone()).collect()).unwrap_or_default();
         let message = root_message(&error);
-        let mut ours = Error::new(first_lower(&message));
+        let (what, meant) = split_suggestion(without_place(&message));
+        let mut ours = Error::new(first_lower(what));
         if let Some(span) = span {
             ours = ours.at(Place::Position { line: span.start.line, column: span.start.column });
         } else if let Some(place) = parser_place(&message) {
             ours = ours.at(place);
         }
-        if !notes.is_empty() {
+        if let Some(meant) = meant {
+            ours = ours.hint(first_lower(meant));
+        } else if !notes.is_empty() {
             ours = ours.hint(notes.join("; "));
         }
         ours
@@ -69,6 +72,18 @@ fn parser_place(message: &str) -> Option<Place> {
     let (_, tail) = message.rsplit_once("at Line: ")?;
     let (line, column) = tail.split_once(", Column: ")?;
     Some(Place::Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(" at Line: ").map_or(message, |(what, _)| what)
+}
+
+/// DataFusion puts the nearest known name on a line of its own.
+fn split_suggestion(message: &str) -> (&str, Option<&str>) {
+    match message.split_once("\nDid you mean") {
+        Some((what, _)) => (what.trim_end_matches('.'), Some(message[what.len()..].trim())),
+        None => (message, None),
+    }
 }
 
 fn first_lower(message: &str) -> String {

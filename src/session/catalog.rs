@@ -156,7 +156,11 @@ impl SnapshotSchema {
     }
 
     async fn view(&self, view: &ViewDefinition) -> EngineResult<Arc<dyn TableProvider>> {
-        let failed = |e: Error| Error::new(format!("view '{}' no longer works: {}", view.name, e)).hint("DROP VIEW, and create it anew");
+        let failed = |e: Error| {
+            let reasons: Vec<&str> = e.refusals().iter().map(|r| r.what.as_str()).collect();
+            let reasons = reasons.join("; ").replace(PREFIX, "");
+            Error::new(format!("view '{}' no longer works: {reasons}", view.name)).hint("DROP VIEW, and create it anew")
+        };
         let statement = grammar::statements(&view.sql).next().unwrap_or_else(|| Err(Error::new("its query is empty"))).map_err(failed)?;
         let Kind::Plain(query) = statement.kind else { return Err(failed(Error::new("it is not a query")).into()) };
         let plan = self.state()?.statement_to_plan(*query).await.map_err(|e| failed(e.into()))?;

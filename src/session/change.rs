@@ -159,7 +159,7 @@ async fn changed_rows(
 
 /// The query for the numbers and the new values of the rows; what the user wrote stays in it with its places.
 fn selecting(alias: &TableAlias, values: &[&Expr], others: &[TableWithJoins], selection: Option<&Expr>) -> Result<PlainStatement> {
-    let sql = format!("SELECT {}.{ROW} FROM {} AS {alias}", alias.name, PLACE.join("."));
+    let sql = format!("SELECT {}.{ROW} FROM {} AS {}", alias.name, PLACE.join("."), alias.name);
     let statement = grammar::statements(&sql).next().unwrap_or_else(|| Err(Error::new("there is nothing to change")))?;
     let mut statement = match statement.kind {
         grammar::Kind::Plain(statement) => *statement,

@@ -77,10 +77,8 @@ fn lines(batch: &RecordBatch) -> Result<Vec<String>, Stop> {
 /// A line of dots after the first rows. A row may take several lines, so these are counted on the first rows alone.
 fn elided(both: &[String], first: &RecordBatch) -> Result<Vec<String>, Stop> {
     let first_lines = lines(first)?.len() - 1;
-    let dots: String = match both.first() {
-        Some(border) => border.split('+').filter(|cell| !cell.is_empty()).map(|cell| format!("|{:^1$}", "...", cell.len())).collect(),
-        None => String::new(),
-    };
+    let dotted = |cell: &str| format!("| {:<1$} ", &"..."[..cell.len().saturating_sub(2).min(3)], cell.len().saturating_sub(2));
+    let dots: String = both.first().into_iter().flat_map(|border| border.split('+')).filter(|cell| !cell.is_empty()).map(dotted).collect();
     let mut lines = both.to_vec();
     lines.insert(first_lines.min(lines.len()), dots + "|");
     Ok(lines)

@@ -82,7 +82,7 @@ fn floats_are_written_in_their_shortest_form_that_reads_back_the_same() {
 #[test]
 fn long_tables_lose_their_middle() {
     let output = out(&nabla(&["-c", "SELECT value AS i FROM range(100)"], ""));
-    assert!(output.contains("| 19  |\n| ... |\n| 80  |") || output.contains("| 19 |\n|...|"), "{output}");
+    assert!(output.contains("| 19 |\n| .. |\n| 80 |"), "{output}");
     assert!(output.contains("(100 rows, 40 shown)"), "{output}");
     let output = out(&nabla(&["-c", "SELECT value AS i FROM range(40)"], ""));
     assert!(output.contains("(40 rows)") && !output.contains("..."), "{output}");
