@@ -186,10 +186,23 @@ struct Collected {
 }
 
 async fn collect(context: &SessionContext, statement: &PlainStatement) -> Result<Collected> {
-    let plan = query::plan(context, statement).await?;
+    let plan = query::plan(context, statement).await.map_err(forget)?;
     let frame = context.execute_logical_plan(plan).await?;
     let schema = frame.schema().inner().clone();
     Ok(Collected { schema, batches: frame.collect().await? })
+}
+
+/// A hint may list the columns, and the number of the row is none of the user's.
+fn forget(error: Error) -> Error {
+    let users = |text: &str| text.split(", ").filter(|name| !name.ends_with(&format!(".{ROW}"))).collect::<Vec<_>>().join(", ");
+    let refusals = error.refusals().iter().map(|refusal| {
+        let mut ours = Error::new(refusal.what.clone());
+        if let Some(place) = &refusal.place {
+            ours = ours.at(place.clone());
+        }
+        refusal.hint.as_deref().map_or(ours.clone(), |hint| ours.hint(users(hint)))
+    });
+    Error::all(refusals).unwrap_or_else(|| error.clone())
 }
 
 /// Makes the table's rows readable under `PLACE`, with a number for each.

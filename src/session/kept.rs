@@ -138,7 +138,8 @@ pub(super) fn default_values(
     if let Some(initializer) = Initializer::parse(&expr)? {
         return table::fill(&table.name, column, initializer, first_row, rows);
     }
-    table::cast(column, &constant(context, expr, rows)?)
+    let values = constant(context, expr, rows).and_then(|values| table::cast(column, &values));
+    values.map_err(Error::without_positions)
 }
 
 /// An expression without columns, computed for each of some rows.
@@ -173,7 +174,7 @@ pub(super) fn check(context: &SessionContext, table: &TableDefinition, rows: &Re
                 let what = format!("CHECK ({text}) fails in row {} of the new rows of table '{}'", row + 1, table.name);
                 refusals.push(Error::new(what).hint("give values that satisfy the CHECK"));
             }
-            Err(error) => refusals.push(error),
+            Err(error) => refusals.push(error.without_positions()),
         }
     }
     Error::all(refusals).map_or(Ok(()), Err)

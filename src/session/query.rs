@@ -3,13 +3,17 @@
 use super::{Outcome, Session, catalog};
 use crate::error::{Error, Place, Result};
 use crate::grammar;
+use arrow::datatypes::DataType;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{DdlStatement, LogicalPlan};
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, dml::CopyTo};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Endings of files that can be read in place.
+const FILES: [&str; 6] = ["parquet", "csv", "json", "ndjson", "arrow", "avro"];
 
 /// PREPAREd statements by name. They are planned anew for each EXECUTE, over that statement's snapshot.
 #[derive(Default)]
@@ -57,9 +61,24 @@ pub(super) async fn setting(session: &Session, statement: &PlainStatement, tag: 
 
 pub(super) async fn copy_to(session: &Session, statement: &PlainStatement) -> Result<Outcome> {
     let (context, _) = session.context().await?;
-    let plan = plan(&context, statement).await?;
+    let plan = match plan(&context, statement).await? {
+        LogicalPlan::Copy(copy) if copy.file_type.get_ext() == "csv" => {
+            LogicalPlan::Copy(CopyTo { input: Arc::new(flat(copy.input.as_ref().clone())?), ..copy })
+        }
+        plan => plan,
+    };
     let batches = context.execute_logical_plan(plan).await?.collect().await?;
     Ok(Outcome::Done(format!("COPY {}", catalog::count_of(&batches))))
+}
+
+/// Arrays as text, which CSV has no way of its own for.
+fn flat(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let columns = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column((qualifier, field).into());
+        if field.data_type().is_nested() { cast(column, DataType::Utf8).alias(field.name()) } else { column }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 pub(super) async fn prepare(session: &Session, name: &Ident, statement: &PlainStatement) -> Result<Outcome> {
@@ -135,9 +154,14 @@ pub(super) fn explained(error: Error, context: &SessionContext) -> Error {
     let short = missing.strip_prefix(catalog::PREFIX).unwrap_or(missing);
     let known = catalog::table_names(context);
     let place: Option<Place> = error.refusals().first().and_then(|r| r.place.clone());
-    let mut ours = Error::new(format!("table '{short}' not found"));
+    let is_file =
+        short.contains(['/', '\\']) || short.rsplit_once('.').is_some_and(|(_, ending)| FILES.contains(&ending.to_lowercase().as_str()));
+    let mut ours = Error::new(if is_file { format!("file '{short}' not found") } else { format!("table '{short}' not found") });
     if let Some(place) = place {
         ours = ours.at(place);
+    }
+    if is_file {
+        return ours.hint("paths begin at the folder in which the command was started");
     }
     match grammar::nearest(short, known.iter().map(String::as_str)) {
         Some(meant) => ours.hint(format!("did you mean '{meant}'?")),

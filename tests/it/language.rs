@@ -87,8 +87,12 @@ async fn unknown_names_are_told_with_the_nearest_known_one() {
     let s = session().await;
     run(&s, "CREATE TABLE users (id INT, name TEXT)").await;
     fails(&s, "SELECT * FROM user", &["table 'user' not found", "did you mean 'users'?"]).await;
-    fails(&s, "SELECT nam FROM users", &["nam", "name", "line 1, column 8"]).await;
-    fails(&s, "SELECT sqr(id) FROM users", &["sqr", "sqrt"]).await;
+    fails(&s, "SELECT nam FROM users", &["column 'nam' not found", "did you mean 'users.name'?", "line 1, column 8"]).await;
+    fails(&s, "DELETE FROM users WHERE age = 1", &["column 'age' not found", "line 1, column 25"]).await;
+    assert!(!failure(&s, "DELETE FROM users WHERE age = 1").await.contains("nabla_row"));
+    fails(&s, "SELECT SUM(name) FROM users", &["no function 'sum(Utf8View)'", "hint: cast the arguments"]).await;
+    fails(&s, "SELECT * FROM 'no/file.parquet'", &["file 'no/file.parquet' not found"]).await;
+    fails(&s, "SELECT sqr(id) FROM users", &["invalid function 'sqr'", "did you mean 'sqrt'?"]).await;
     fails(&s, "INSERT INTO users (id, nmae) VALUES (1, 'x')", &["column 'nmae' not found", "did you mean 'name'?"]).await;
     fails(&s, "UPDATE users SET nmae = 'x'", &["column 'nmae' not found"]).await;
     fails(&s, "INSERT INTO usrs VALUES (1)", &["table 'usrs' not found", "did you mean 'users'?"]).await;
