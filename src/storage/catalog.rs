@@ -54,7 +54,6 @@ pub(super) async fn create(folder: &Path) -> Result<()> {
     catalog.script(FIRST_SNAPSHOT).await?;
     catalog.commit().await?;
     catalog.close().await?;
-    std::fs::create_dir_all(folder.join(super::DATA)).map_err(failed)?;
     std::fs::rename(&new, folder.join(FILE)).map_err(failed)?;
     super::file::sync_folder(folder)
 }

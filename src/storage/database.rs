@@ -3,9 +3,11 @@
 
 use super::catalog::{self, Catalog};
 use super::lock::WriterLock;
+use super::provider::DataFolder;
+use super::snapshot::Reader;
 use super::{Access, Change, CommitMessage, DATA, Snapshot, commit, history, lock, staged};
 use crate::error::{Error, Result};
-use datafusion_ducklake::{MetadataProvider, SqliteMetadataProvider};
+use datafusion_ducklake::SqliteMetadataProvider;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -26,7 +28,7 @@ pub struct Database {
     folder: PathBuf,
     access: Access,
     open: Mutex<Open>,
-    reader: Arc<dyn MetadataProvider>,
+    reader: Reader,
     // In this order: the lock goes when all else is closed, and the folder after it.
     _lock: Option<WriterLock>,
     temporary: Option<TempDir>,
@@ -99,7 +101,7 @@ impl Database {
         match latest {
             Some(snapshot) if snapshot.version() == version => Ok(snapshot.clone()),
             _ => {
-                let snapshot = Snapshot::load(catalog, version, &self.folder.join(DATA), self.reader.clone()).await?;
+                let snapshot = Snapshot::load(catalog, version, self.reader.clone()).await?;
                 Ok(latest.insert(snapshot).clone())
             }
         }
@@ -114,11 +116,17 @@ impl Database {
             Access::ReadWrite => Some(WriterLock::acquire(&folder)?),
             Access::ReadOnly => None,
         };
-        if access == Access::ReadWrite && !folder.join(catalog::FILE).exists() {
-            catalog::create(&folder).await?;
+        let data = folder.join(DATA);
+        if access == Access::ReadWrite {
+            let failed = |e| Error::new(format!("cannot make the folder {}: {e}", data.display()));
+            std::fs::create_dir_all(&data).map_err(failed)?;
+            if !folder.join(catalog::FILE).exists() {
+                catalog::create(&folder).await?;
+            }
         }
         let catalog = catalog::connect(&folder, access).await?;
-        let reader: Arc<dyn MetadataProvider> = Arc::new(SqliteMetadataProvider::from_pool(catalog::pool(&folder)));
+        let reader = Arc::new(SqliteMetadataProvider::from_pool(catalog::pool(&folder)));
+        let reader = Reader { catalog: reader, folder: DataFolder::open(&data)?, data };
         let open = Mutex::new(Open { catalog, latest: None });
         let database = Self { folder, access, open, reader, _lock: lock, temporary };
         database.settle().await?;

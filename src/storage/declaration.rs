@@ -1,77 +1,89 @@
 //! What DuckLake has no place for, as tags: learnability, dimensions, defaults, bounds, keys and checks.
 //! It never hears of SQLite, snapshots or rows.
 //!
-//! | on a column         | value                                             |
-//! |---------------------|---------------------------------------------------|
-//! | `nabla.learnable`   | `true`                                            |
-//! | `nabla.default`     | the DEFAULT as SQL                                |
-//! | `nabla.dimensions`  | `128,784`                                         |
-//! | `nabla.bound`       | `box 0.0 inf`, `unit norm` or `simplex`           |
-//! | `nabla.primary_key` | the column's place in the primary key, from 1     |
+//! | key, of a table               | value                                             |
+//! |-------------------------------|---------------------------------------------------|
+//! | `nabla.column.3.learnable`    | `true`                                            |
+//! | `nabla.column.3.default`      | the DEFAULT as SQL                                |
+//! | `nabla.column.3.dimensions`   | `128,784`                                         |
+//! | `nabla.column.3.bound`        | `box 0.0 inf`, `unit norm` or `simplex`           |
+//! | `nabla.column.3.primary_key`  | the column's place in the primary key, from 1     |
+//! | `nabla.check.1` ...           | one CHECK condition each, as SQL                  |
 //!
-//! | on a table          | value                                             |
-//! |---------------------|---------------------------------------------------|
-//! | `nabla.check.1` ... | one CHECK condition each, as SQL                  |
+//! A column goes by its number in the catalog, which a new name does not change. DuckLake has tags of columns too, but DuckDB 1.5.5
+//! opens no catalog in which one of them is anything but a comment.
 
 use crate::error::{Error, Result};
 use crate::table::{Bound, ColumnDefinition, TableDefinition};
 use arrow::datatypes::DataType;
 use std::collections::BTreeMap;
 
-const LEARNABLE: &str = "nabla.learnable";
-const DEFAULT: &str = "nabla.default";
-const DIMENSIONS: &str = "nabla.dimensions";
-const BOUND: &str = "nabla.bound";
-const PRIMARY_KEY: &str = "nabla.primary_key";
+const COLUMN: &str = "nabla.column.";
+const LEARNABLE: &str = "learnable";
+const DEFAULT: &str = "default";
+const DIMENSIONS: &str = "dimensions";
+const BOUND: &str = "bound";
+const PRIMARY_KEY: &str = "primary_key";
 const CHECK: &str = "nabla.check.";
-
-/// Keys and values, in the order of the keys.
-pub(super) type Tags = BTreeMap<String, String>;
 
 /// Tags of other programs are theirs; we neither read nor end them.
 pub(super) const OURS: &str = "nabla.%";
 
-pub(super) fn table_tags(table: &TableDefinition) -> Tags {
-    table.checks.iter().enumerate().map(|(i, check)| (format!("{CHECK}{}", i + 1), check.clone())).collect()
+/// A table's tags.
+pub(super) type Tags = BTreeMap<String, String>;
+
+/// A column as the catalog's own rows describe it.
+pub(super) struct Described {
+    pub id: i64,
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
 }
 
-pub(super) fn column_tags(table: &TableDefinition, column: &ColumnDefinition) -> Tags {
-    let mut tags = Tags::new();
-    let mut tag = |key: &str, value: Option<String>| value.map(|value| tags.insert(key.to_string(), value));
-    tag(LEARNABLE, column.learnable.then(|| "true".to_string()));
-    tag(DEFAULT, column.default.clone());
-    tag(DIMENSIONS, (!column.dimensions.is_empty()).then(|| dimensions_text(&column.dimensions)));
-    tag(BOUND, column.bound.as_ref().map(bound_text));
-    tag(PRIMARY_KEY, table.primary_key.iter().position(|name| *name == column.name).map(|i| (i + 1).to_string()));
+/// The tags of a table whose columns have these numbers.
+pub(super) fn tags(table: &TableDefinition, ids: &[i64]) -> Tags {
+    let mut tags: Tags = table.checks.iter().enumerate().map(|(i, check)| (format!("{CHECK}{}", i + 1), check.clone())).collect();
+    for (column, id) in table.columns.iter().zip(ids) {
+        let place = table.primary_key.iter().position(|name| *name == column.name);
+        let values = [
+            (LEARNABLE, column.learnable.then(|| "true".to_string())),
+            (DEFAULT, column.default.clone()),
+            (DIMENSIONS, (!column.dimensions.is_empty()).then(|| dimensions_text(&column.dimensions))),
+            (BOUND, column.bound.as_ref().map(bound_text)),
+            (PRIMARY_KEY, place.map(|i| (i + 1).to_string())),
+        ];
+        tags.extend(values.into_iter().filter_map(|(key, value)| Some((format!("{COLUMN}{id}.{key}"), value?))));
+    }
     tags
 }
 
-/// The columns with what the tags say about them, in the order of the table.
-pub(super) fn table(schema: &str, name: &str, tags: &Tags, columns: Vec<(String, DataType, bool, Tags)>) -> Result<TableDefinition> {
-    let mut numbered: Vec<(usize, &String)> =
+/// The definition that a table's columns and tags make together.
+pub(super) fn table(schema: &str, name: &str, tags: &Tags, columns: Vec<Described>) -> Result<TableDefinition> {
+    let mut checks: Vec<(usize, &String)> =
         tags.iter().filter_map(|(key, check)| Some((key.strip_prefix(CHECK)?.parse().ok()?, check))).collect();
-    numbered.sort();
-    let checks = numbered.into_iter().map(|(_, check)| check.clone()).collect();
-
-    let mut key: Vec<(usize, String)> =
-        columns.iter().filter_map(|(name, _, _, tags)| Some((tags.get(PRIMARY_KEY)?.parse().ok()?, name.clone()))).collect();
+    checks.sort();
+    let place = |c: &Described| tags.get(&format!("{COLUMN}{}.{PRIMARY_KEY}", c.id))?.parse().ok();
+    let mut key: Vec<(usize, String)> = columns.iter().filter_map(|c| Some((place(c)?, c.name.clone()))).collect();
     key.sort();
-    let primary_key = key.into_iter().map(|(_, name)| name).collect();
-
-    let columns = columns.into_iter().map(|(name, data_type, nullable, tags)| column(name, data_type, nullable, &tags));
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    Ok(TableDefinition { schema: schema.to_string(), name: name.to_string(), columns, primary_key, checks })
+    Ok(TableDefinition {
+        schema: schema.to_string(),
+        name: name.to_string(),
+        columns: columns.into_iter().map(|c| column(c, tags)).collect::<Result<Vec<_>>>()?,
+        primary_key: key.into_iter().map(|(_, name)| name).collect(),
+        checks: checks.into_iter().map(|(_, check)| check.clone()).collect(),
+    })
 }
 
-fn column(name: String, data_type: DataType, nullable: bool, tags: &Tags) -> Result<ColumnDefinition> {
-    let unreadable = |key: &str, text: &str| Error::new(format!("column '{name}' has a tag {key} that makes no sense: '{text}'"));
-    let dimensions = match tags.get(DIMENSIONS) {
+fn column(Described { id, name, data_type, nullable }: Described, tags: &Tags) -> Result<ColumnDefinition> {
+    let tag = |key: &str| tags.get(&format!("{COLUMN}{id}.{key}"));
+    let unreadable = |key: &str, text: &str| Error::new(format!("column '{name}' has a tag '{key}' that makes no sense: '{text}'"));
+    let dimensions = match tag(DIMENSIONS) {
         Some(text) => text.split(',').map(|d| d.parse().ok()).collect::<Option<Vec<_>>>().ok_or_else(|| unreadable(DIMENSIONS, text))?,
         None => Vec::new(),
     };
-    let bound = tags.get(BOUND).map(|text| bound(text).ok_or_else(|| unreadable(BOUND, text))).transpose()?;
-    let learnable = tags.contains_key(LEARNABLE);
-    Ok(ColumnDefinition { data_type, dimensions, nullable, default: tags.get(DEFAULT).cloned(), learnable, bound, name })
+    let bound = tag(BOUND).map(|text| bound(text).ok_or_else(|| unreadable(BOUND, text))).transpose()?;
+    let (learnable, default) = (tag(LEARNABLE).is_some(), tag(DEFAULT).cloned());
+    Ok(ColumnDefinition { name, data_type, dimensions, nullable, default, learnable, bound })
 }
 
 fn dimensions_text(dimensions: &[usize]) -> String {

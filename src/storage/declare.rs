@@ -152,7 +152,7 @@ impl Commit<'_> {
             self.catalog.one(sqlx::query_as("SELECT MAX(column_id) FROM ducklake_column WHERE table_id = ?").bind(table.id)).await?;
         let mut next = last.0.unwrap_or(0) + 1;
         let mut after = Vec::new();
-        let mut tags = Vec::new();
+        let mut ids = Vec::new();
         for column in &definition.columns {
             let stored = stored_type(&column.data_type)?;
             let old = parts.columns().iter().find(|old| old.name == column.name);
@@ -167,27 +167,20 @@ impl Commit<'_> {
                 }
                 _ => after.extend(catalog_rows(&column.name, &stored, column.nullable, &mut next)?),
             }
-            tags.push((after[start].id, declaration::column_tags(definition, column)));
+            ids.push(after[start].id);
         }
         self.set_column_rows(table, &before, &after).await?;
-        for (column, tags) in tags {
-            self.set_column_tags(table, column, &tags).await?;
-        }
-        self.set_table_tags(table, &declaration::table_tags(definition)).await
+        self.set_tags(table, &declaration::tags(definition, &ids)).await
     }
 
     async fn set_column_rows(&mut self, table: &Table, before: &[CatalogColumn], after: &[CatalogColumn]) -> Result<()> {
         if before == after {
             return Ok(());
         }
-        let kept: HashSet<i64> = after.iter().map(|c| c.id).collect();
-        for (i, old) in before.iter().enumerate().filter(|(i, old)| after.get(*i) != Some(*old)) {
+        for (_, old) in before.iter().enumerate().filter(|(i, old)| after.get(*i) != Some(*old)) {
             let end =
                 sqlx::query("UPDATE ducklake_column SET end_snapshot = ? WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL");
-            self.catalog.run(end.bind(self.version).bind(table.id).bind(before[i].id)).await?;
-            if !kept.contains(&old.id) {
-                self.set_column_tags(table, old.id, &Tags::new()).await?;
-            }
+            self.catalog.run(end.bind(self.version).bind(table.id).bind(old.id)).await?;
         }
         for (i, column) in after.iter().enumerate().filter(|(i, column)| before.get(*i) != Some(*column)) {
             let insert = sqlx::query(
@@ -207,26 +200,7 @@ impl Commit<'_> {
         self.catalog.run(insert.bind(self.version).bind(schema_version).bind(table.id)).await
     }
 
-    async fn set_column_tags(&mut self, table: &Table, column: i64, tags: &Tags) -> Result<()> {
-        let query = sqlx::query_as(
-            "SELECT key, value FROM ducklake_column_tag WHERE table_id = ? AND column_id = ? AND end_snapshot IS NULL AND key LIKE ?",
-        );
-        let live: Vec<(String, String)> = self.catalog.all(query.bind(table.id).bind(column).bind(declaration::OURS)).await?;
-        for (key, _) in live.iter().filter(|(key, value)| tags.get(key) != Some(value)) {
-            let end = sqlx::query(
-                "UPDATE ducklake_column_tag SET end_snapshot = ? WHERE table_id = ? AND column_id = ? AND key = ? AND end_snapshot IS NULL",
-            );
-            self.catalog.run(end.bind(self.version).bind(table.id).bind(column).bind(key)).await?;
-        }
-        for (key, value) in tags.iter().filter(|(k, v)| !live.iter().any(|(key, value)| key == *k && value == *v)) {
-            let insert =
-                sqlx::query("INSERT INTO ducklake_column_tag (table_id, column_id, begin_snapshot, key, value) VALUES (?, ?, ?, ?, ?)");
-            self.catalog.run(insert.bind(table.id).bind(column).bind(self.version).bind(key).bind(value)).await?;
-        }
-        Ok(())
-    }
-
-    async fn set_table_tags(&mut self, table: &Table, tags: &Tags) -> Result<()> {
+    async fn set_tags(&mut self, table: &Table, tags: &Tags) -> Result<()> {
         let query = sqlx::query_as("SELECT key, value FROM ducklake_tag WHERE object_id = ? AND end_snapshot IS NULL AND key LIKE ?");
         let live: Vec<(String, String)> = self.catalog.all(query.bind(table.id).bind(declaration::OURS)).await?;
         for (key, _) in live.iter().filter(|(key, value)| tags.get(key) != Some(value)) {

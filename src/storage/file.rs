@@ -33,7 +33,9 @@ const ROW_GROUP_BYTES: usize = 128 << 20;
 pub(super) fn write(path: &Path, fields: Vec<Field>, batches: &[RecordBatch], durable: bool) -> Result<Written> {
     let parquet = |e: ParquetError| Error::new(format!("cannot write: {e}")).at(place(path));
     let io = |e: std::io::Error| Error::new(format!("cannot write: {e}")).at(place(path));
-    let columns: Vec<i64> = fields.iter().filter_map(|f| f.metadata().get("PARQUET:field_id")?.parse().ok()).collect();
+    let number = |field: &Field| field.metadata().get("PARQUET:field_id")?.parse().ok();
+    let columns: Vec<i64> = fields.iter().filter_map(number).collect();
+    let nested: Vec<i64> = fields.iter().filter(|f| f.data_type().is_nested()).filter_map(number).collect();
     let properties = properties(&fields);
     let schema = Arc::new(Schema::new(fields));
 
@@ -55,7 +57,10 @@ pub(super) fn write(path: &Path, fields: Vec<Field>, batches: &[RecordBatch], du
     }
     let bytes = file.metadata().map_err(io)?.len() as i64;
     let footer_bytes = footer(&mut File::open(path).map_err(io)?).map_err(io)?;
-    Ok(Written { rows, bytes, footer_bytes, statistics: collect_column_stats(path, &columns, rows, &nan_flags) })
+    let mut statistics = collect_column_stats(path, &columns, rows, &nan_flags);
+    // What the crate says of a nested column is of its elements: it would hide that the column itself is NULL in a row.
+    statistics.retain(|s| !nested.contains(&s.column_id));
+    Ok(Written { rows, bytes, footer_bytes, statistics })
 }
 
 /// Real numbers hardly compress and never repeat: they are written as they are.

@@ -26,6 +26,7 @@ mod declare;
 mod file;
 pub mod history;
 mod lock;
+mod provider;
 mod rows;
 mod snapshot;
 mod staged;

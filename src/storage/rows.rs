@@ -11,6 +11,9 @@ use arrow::array::RecordBatch;
 use datafusion_ducklake::stats_encode::{FileColumnStat, aggregate_global_column_stats, is_numeric_ducklake_type};
 use sqlx::AssertSqlSafe;
 
+/// A column's number, least and greatest value, and whether it has NULL and NaN.
+type KnownColumn = (i64, Option<String>, Option<String>, Option<i64>, Option<bool>);
+
 impl Commit<'_> {
     pub(super) async fn replace(&mut self, table: &Table, rows: Vec<RecordBatch>) -> Result<()> {
         self.end_rows(table).await?;
@@ -69,8 +72,7 @@ impl Commit<'_> {
         let (rows, next_row) = self.row_counts(table).await?;
         let query =
             "SELECT column_id, min_value, max_value, contains_null, contains_nan FROM ducklake_table_column_stats WHERE table_id = ?";
-        let known: Vec<(i64, Option<String>, Option<String>, Option<i64>, Option<bool>)> =
-            self.catalog.all(sqlx::query_as(query).bind(table.id)).await?;
+        let known: Vec<KnownColumn> = self.catalog.all(sqlx::query_as(query).bind(table.id)).await?;
         let mut statistics: Vec<FileColumnStat> = Vec::new();
         if rows > 0 {
             statistics.extend(known.into_iter().map(|(column_id, min_value, max_value, null_count, contains_nan)| FileColumnStat {

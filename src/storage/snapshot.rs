@@ -3,16 +3,15 @@
 
 use super::catalog::Catalog;
 use super::column::{CatalogColumn, Parts};
-use super::declaration::{self, Tags};
+use super::declaration::{self, Described, Tags};
+use super::provider::{DataFolder, StoredTable};
 use super::{ViewDefinition, file};
 use crate::error::{Error, Result};
 use crate::table::TableDefinition;
 use datafusion::catalog::TableProvider;
-use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion_ducklake::path_resolver::resolve_path;
 use datafusion_ducklake::{DuckLakeError, DuckLakeTable, MetadataProvider};
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The database at one version. Cheap to clone; what is committed later does not show in it.
@@ -27,13 +26,22 @@ struct Loaded {
     /// Tables that another program made with types that we do not have.
     unreadable: Vec<(String, String, Error)>,
     views: Vec<ViewDefinition>,
-    catalog: Arc<dyn MetadataProvider>,
+    reader: Reader,
     providers: Mutex<HashMap<i64, Arc<dyn TableProvider>>>,
 }
 
 struct Place {
     table_id: i64,
+    /// Below the data folder.
     folder: String,
+}
+
+/// What the DuckLake crate reads a database by.
+#[derive(Clone)]
+pub(super) struct Reader {
+    pub catalog: Arc<dyn MetadataProvider>,
+    pub data: PathBuf,
+    pub folder: DataFolder,
 }
 
 impl Snapshot {
@@ -63,11 +71,11 @@ impl Snapshot {
         if let Some(known) = providers().get(&place.table_id) {
             return Ok(known.clone());
         }
-        let table = self.open(place, schema, name)?;
-        for (path, bytes, _) in files(&table, place).map_err(|e| unreadable(schema, name, e))? {
+        let rows = self.open(place, schema, name)?;
+        for (path, bytes, _) in self.files(&rows, place, schema, name)? {
             file::check(&path, bytes)?;
         }
-        let table: Arc<dyn TableProvider> = Arc::new(table);
+        let table: Arc<dyn TableProvider> = Arc::new(StoredTable { rows, folder: self.0.reader.folder.clone() });
         providers().insert(place.table_id, table.clone());
         Ok(table)
     }
@@ -76,8 +84,8 @@ impl Snapshot {
     pub async fn check(&self) -> Result<()> {
         let mut errors = Vec::new();
         for (table, place) in self.0.tables.iter().zip(&self.0.places) {
-            let opened = self.open(place, &table.schema, &table.name)?;
-            for (path, bytes, rows) in files(&opened, place).map_err(|e| unreadable(&table.schema, &table.name, e))? {
+            let rows = self.open(place, &table.schema, &table.name)?;
+            for (path, bytes, rows) in self.files(&rows, place, &table.schema, &table.name)? {
                 errors.extend(file::check(&path, bytes).and_then(|()| file::check_rows(&path, rows)).err());
             }
         }
@@ -85,9 +93,22 @@ impl Snapshot {
     }
 
     fn open(&self, place: &Place, schema: &str, name: &str) -> Result<DuckLakeTable> {
-        let (catalog, url) = (self.0.catalog.clone(), Arc::new(ObjectStoreUrl::local_filesystem()));
-        DuckLakeTable::new(place.table_id, name, catalog, self.0.version, url, place.folder.clone())
+        let Reader { catalog, folder, .. } = &self.0.reader;
+        DuckLakeTable::new(place.table_id, name, catalog.clone(), self.0.version, folder.url.clone(), place.folder.clone())
             .map_err(|e| unreadable(schema, name, e))
+    }
+
+    /// The path, size in bytes and number of rows of each data file.
+    fn files(&self, table: &DuckLakeTable, place: &Place, schema: &str, name: &str) -> Result<Vec<(PathBuf, i64, i64)>> {
+        let within = self.0.reader.data.join(&place.folder);
+        let described = table.files().map_err(|e| unreadable(schema, name, e))?.into_iter().map(|f| {
+            if !f.file.path_is_relative {
+                let e = Error::new(format!("table {schema}.{name} has a file outside of the database folder: {}", f.file.path));
+                return Err(e.hint("another program added it; copy its rows into the table instead"));
+            }
+            Ok((within.join(&f.file.path), f.file.file_size_bytes, f.max_row_count.unwrap_or_default()))
+        });
+        described.collect()
     }
 
     fn place(&self, schema: &str, name: &str) -> Result<&Place> {
@@ -103,20 +124,19 @@ impl Snapshot {
     }
 
     /// Reads all definitions of a version, within the catalog's open transaction.
-    pub(super) async fn load(catalog: &mut Catalog, version: i64, data: &Path, reader: Arc<dyn MetadataProvider>) -> Result<Self> {
+    pub(super) async fn load(catalog: &mut Catalog, version: i64, reader: Reader) -> Result<Self> {
         let mut columns = columns(catalog, version).await?;
-        let mut column_tags = column_tags(catalog, version).await?;
-        let mut table_tags = table_tags(catalog, version).await?;
+        let mut tags = tags(catalog, version).await?;
         let (mut tables, mut places, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        for (table_id, schema, name, folder) in table_rows(catalog, version, data).await? {
+        for (table_id, schema, name, folder) in table_rows(catalog, version).await? {
             let rows = columns.remove(&table_id).unwrap_or_default();
             let parts = Parts::of(&rows);
-            let described = parts.columns().iter().map(|column| {
-                let tags = column_tags.remove(&(table_id, column.id)).unwrap_or_default();
-                Ok((column.name.clone(), parts.data_type(column)?, column.nullable, tags))
+            let described = parts.columns().iter().map(|c| {
+                let (id, name, nullable) = (c.id, c.name.clone(), c.nullable);
+                Ok(Described { id, name, data_type: parts.data_type(c)?, nullable })
             });
             let described = described.collect::<Result<Vec<_>>>();
-            let tags = table_tags.remove(&table_id).unwrap_or_default();
+            let tags = tags.remove(&table_id).unwrap_or_default();
             match described.and_then(|columns| declaration::table(&schema, &name, &tags, columns)) {
                 Ok(table) => {
                     tables.push(table);
@@ -126,24 +146,15 @@ impl Snapshot {
             }
         }
         let views = views(catalog, version).await?;
-        Ok(Self(Arc::new(Loaded { version, tables, places, unreadable, views, catalog: reader, providers: Mutex::default() })))
+        Ok(Self(Arc::new(Loaded { version, tables, places, unreadable, views, reader, providers: Mutex::default() })))
     }
-}
-
-/// The path, size in bytes and number of rows of each data file.
-fn files(table: &DuckLakeTable, place: &Place) -> Result<Vec<(PathBuf, i64, i64)>, DuckLakeError> {
-    let described = table.files()?.into_iter().map(|f| {
-        let path = resolve_path(&place.folder, &f.file.path, f.file.path_is_relative)?;
-        Ok((PathBuf::from(path), f.file.file_size_bytes, f.max_row_count.unwrap_or_default()))
-    });
-    described.collect()
 }
 
 fn unreadable(schema: &str, name: &str, e: DuckLakeError) -> Error {
     Error::new(format!("table {schema}.{name} cannot be read: {e}"))
 }
 
-async fn table_rows(catalog: &mut Catalog, version: i64, data: &Path) -> Result<Vec<(i64, String, String, String)>> {
+async fn table_rows(catalog: &mut Catalog, version: i64) -> Result<Vec<(i64, String, String, String)>> {
     let rows: Vec<(i64, String, String, String, String)> = catalog
         .all(
             sqlx::query_as(
@@ -155,8 +166,7 @@ async fn table_rows(catalog: &mut Catalog, version: i64, data: &Path) -> Result<
             .bind(version),
         )
         .await?;
-    let folder = |schema: &str, table: &str| data.join(schema).join(table).to_string_lossy().into_owned();
-    Ok(rows.into_iter().map(|(id, schema, name, s, t)| (id, schema, name, folder(&s, &t))).collect())
+    Ok(rows.into_iter().map(|(id, schema, name, s, t)| (id, schema, name, s + &t)).collect())
 }
 
 async fn columns(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Vec<CatalogColumn>>> {
@@ -176,25 +186,7 @@ async fn columns(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Vec
     Ok(columns)
 }
 
-async fn column_tags(catalog: &mut Catalog, version: i64) -> Result<HashMap<(i64, i64), Tags>> {
-    let rows: Vec<(i64, i64, String, String)> = catalog
-        .all(
-            sqlx::query_as(
-                "SELECT table_id, column_id, key, value FROM ducklake_column_tag
-                 WHERE begin_snapshot <= ?1 AND (end_snapshot IS NULL OR end_snapshot > ?1) AND key LIKE ?2 AND value IS NOT NULL",
-            )
-            .bind(version)
-            .bind(declaration::OURS),
-        )
-        .await?;
-    let mut tags: HashMap<_, Tags> = HashMap::new();
-    for (table, column, key, value) in rows {
-        tags.entry((table, column)).or_default().insert(key, value);
-    }
-    Ok(tags)
-}
-
-async fn table_tags(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Tags>> {
+async fn tags(catalog: &mut Catalog, version: i64) -> Result<HashMap<i64, Tags>> {
     let rows: Vec<(i64, String, String)> = catalog
         .all(
             sqlx::query_as(

@@ -70,7 +70,8 @@ pub(super) fn name(version: i64, random: &str) -> String {
     format!("nabla-{version:010}-{random}.parquet")
 }
 
-fn version(name: &str) -> Option<i64> {
+/// The snapshot that a data file of ours was written for.
+pub(super) fn version(name: &str) -> Option<i64> {
     name.strip_prefix("nabla-")?.split_once('-')?.0.parse().ok()
 }
 

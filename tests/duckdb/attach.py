@@ -6,6 +6,7 @@ Usage: attach.py FOLDER
 
 import glob
 import json
+import math
 import os
 import sys
 
@@ -33,7 +34,16 @@ def main() -> None:
 def contents(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> dict:
     name = f"db.{identifier(schema)}.{identifier(table)}"
     columns = [(column[0], column[1]) for column in connection.execute(f"DESCRIBE {name}").fetchall()]
-    return {"columns": columns, "rows": connection.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall()}
+    # DuckDB's Python client needs another package for times with a zone, and text will do.
+    values = ", ".join(f"{identifier(c)}::VARCHAR" if "TIME ZONE" in kind else identifier(c) for c, kind in columns)
+    return {"columns": columns, "rows": written(connection.execute(f"SELECT {values} FROM {name} ORDER BY rowid").fetchall())}
+
+
+def written(value: object) -> object:
+    """JSON has no word for numbers that are not finite."""
+    if isinstance(value, (list, tuple)):
+        return [written(element) for element in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def literal(text: str) -> str:
