@@ -1,1 +1,54 @@
-fn main() {}
+//! The command line: what `nabla` is asked for, and the status that it ends with.
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use nabladb::shell::{self, Command, Format, Script};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// An embedded database whose queries learn.
+///
+/// Statements come from -c and -f, else from the prompt on a terminal, else from standard input. Results go to standard output, everything
+/// else to standard error. Exit status: 0; 1 a statement failed (the statements before it stay committed); 2 wrong usage.
+#[derive(Parser)]
+#[command(name = "nabla", version)]
+struct Arguments {
+    /// The database's folder, made when missing; without one the database is in memory
+    #[arg(value_name = "DATABASE")]
+    database: Option<PathBuf>,
+    /// Run SQL; may be repeated, and mixed with -f
+    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    command: Vec<String>,
+    /// Run the SQL of a file; may be repeated, and mixed with -c
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// How results are written: table, csv, json, ndjson or arrow
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+    /// Refuse every change to the database
+    #[arg(long)]
+    read_only: bool,
+}
+
+fn main() -> ExitCode {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    let scripts = scripts(&matches);
+    let command = Command { database: arguments.database, read_only: arguments.read_only, format: Some(arguments.format), scripts };
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => ExitCode::from(runtime.block_on(shell::run(command))),
+        Err(e) => {
+            eprintln!("error: the engine cannot start: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// -c and -f in the order in which they were written.
+fn scripts(matches: &ArgMatches) -> Vec<Script> {
+    let indices = |name: &str| matches.indices_of(name).into_iter().flatten();
+    let texts = matches.get_many::<String>("command").into_iter().flatten().cloned().map(Script::Text);
+    let files = matches.get_many::<PathBuf>("file").into_iter().flatten().cloned().map(Script::File);
+    let mut scripts: Vec<(usize, Script)> = indices("command").zip(texts).chain(indices("file").zip(files)).collect();
+    scripts.sort_by_key(|(index, _)| *index);
+    scripts.into_iter().map(|(_, script)| script).collect()
+}

@@ -8,27 +8,28 @@ use datafusion::error::DataFusionError;
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Self {
         // A DataFusion error that carries one of ours came from our own table or function.
-        let error = match error {
-            DataFusionError::External(inner) => match inner.downcast::<Error>() {
-                Ok(ours) => return *ours,
-                Err(inner) => DataFusionError::External(inner),
-            },
-            DataFusionError::Collection(errors) => {
-                return Error::all(errors.into_iter().map(Error::from)).unwrap_or_else(|| Error::new("the engine failed without a reason"));
-            }
-            other => other,
-        };
+        if let DataFusionError::External(inner) = error.find_root()
+            && let Some(ours) = inner.downcast_ref::<Error>()
+        {
+            return ours.clone();
+        }
+        if let DataFusionError::Collection(errors) = error {
+            return Error::all(errors.into_iter().map(Error::from)).unwrap_or_else(|| Error::new("the engine failed without a reason"));
+        }
         let span = error.diagnostic().and_then(|d| d.span);
         let notes: Vec<String> = error.diagnostic().map(|d| d.helps.iter().map(|h| h.message.clone()).collect()).unwrap_or_default();
         let message = root_message(&error);
-        let mut ours = Error::new(first_lower(&message));
+        let (what, meant) = readable(without_place(&message));
+        let mut ours = Error::new(first_lower(&what));
         if let Some(span) = span {
             ours = ours.at(Place::Position { line: span.start.line, column: span.start.column });
         } else if let Some(place) = parser_place(&message) {
             ours = ours.at(place);
         }
-        if !notes.is_empty() {
-            ours = ours.hint(notes.join("; "));
+        if let Some(meant) = meant {
+            ours = ours.hint(meant);
+        } else if !notes.is_empty() {
+            ours = ours.hint(first_lower(&notes.join("; ")));
         }
         ours
     }
@@ -69,6 +70,33 @@ fn parser_place(message: &str) -> Option<Place> {
     let (_, tail) = message.rsplit_once("at Line: ")?;
     let (line, column) = tail.split_once(", Column: ")?;
     Some(Place::Position { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? })
+}
+
+fn without_place(message: &str) -> &str {
+    message.rsplit_once(" at Line: ").map_or(message, |(what, _)| what)
+}
+
+/// The message without what is not for the user, and what it says that helps.
+fn readable(message: &str) -> (String, Option<String>) {
+    if let Some((name, rest)) = message.strip_prefix("No field named ").and_then(|rest| rest.split_once(['\n', ' ']).or(Some((rest, "")))) {
+        let what = format!("column '{}' not found", name.trim_end_matches('.').replace('"', ""));
+        let meant = between(rest, "Did you mean '", "'").map(|meant| format!("did you mean '{meant}'?"));
+        let known = rest.split_once("Valid fields are ").map(|(_, known)| format!("the columns are {}", known.trim_end_matches('.')));
+        return (what, meant.or(known));
+    }
+    if let Some(call) = between(message, "No function matches the given name and argument types '", "'") {
+        let candidates = message.split_once("Candidate functions:").map(|(_, list)| list.split_whitespace().collect::<Vec<_>>().join(" "));
+        return (format!("no function '{call}'"), candidates.map(|list| format!("cast the arguments; there is {list}")));
+    }
+    match message.split_once("\nDid you mean") {
+        Some((what, meant)) => (what.trim_end_matches('.').to_string(), Some(format!("did you mean{meant}"))),
+        None => (message.split("\nThis issue was likely caused by").next().unwrap_or_default().to_string(), None),
+    }
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once(after).map(|(inner, _)| inner)
 }
 
 fn first_lower(message: &str) -> String {

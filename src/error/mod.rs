@@ -64,6 +64,14 @@ impl Error {
         self
     }
 
+    /// Forgets the places in the SQL, which are those of a text that the user did not write just now.
+    pub fn without_positions(mut self) -> Self {
+        for refusal in &mut self.refusals {
+            refusal.place.take_if(|place| matches!(place, Place::Position { .. }));
+        }
+        self
+    }
+
     /// Says what to do, unless that is already said.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         let hint = hint.into();

@@ -1,23 +1,148 @@
 //! The waist: one SQL sentence in, one `Outcome` out. It owns the order of the layers.
 
-use arrow::datatypes::SchemaRef;
-use datafusion::execution::SendableRecordBatchStream;
+mod alter;
+mod catalog;
+mod change;
+mod copy_from;
+mod create;
+mod drop;
+mod explain;
+mod insert;
+mod kept;
+mod outcome;
+mod query;
+mod train;
+mod view;
 
-/// What one SQL sentence gave.
-pub enum Outcome {
-    /// A result set, streamed.
-    Rows(SendableRecordBatchStream),
-    /// A statement that changed something: its command tag, as PostgreSQL says it (`CREATE TABLE`, `INSERT 0 3`).
-    Done(String),
+pub use crate::grammar::{Statement, is_complete, statements};
+pub use outcome::Outcome;
+
+use crate::error::{Error, Result};
+use crate::grammar::Kind;
+use crate::storage::{Access, Change, CommitMessage, Database, Snapshot};
+use catalog::Temporary;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement as PlainStatement;
+use datafusion::sql::sqlparser::ast::{ObjectType, Statement as SqlStatement};
+use query::Prepared;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// Which database, and whether it may be changed.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The database's folder, made when missing; without one the database is temporary.
+    pub path: Option<PathBuf>,
+    pub read_only: bool,
 }
 
-impl Outcome {
-    pub fn schema(&self) -> Option<SchemaRef> {
-        match self {
-            Outcome::Rows(stream) => Some(stream.schema()),
-            Outcome::Done(_) => None,
+/// A database and the settings of one user of it.
+pub struct Session {
+    pub(crate) database: Arc<Database>,
+    /// Functions and SET variables; every statement's context begins as a copy of it.
+    settings: SessionContext,
+    /// External tables, which end with the session.
+    temporary: Arc<Temporary>,
+    prepared: Prepared,
+    /// Held by a statement that changes the database, from its snapshot to its commit.
+    writing: Mutex<()>,
+}
+
+impl Session {
+    pub async fn open(options: Options) -> Result<Self> {
+        let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let database = match &options.path {
+            Some(path) => Database::open(path, access).await?,
+            None if options.read_only => return Err(Error::new("a database in memory cannot be read-only").hint("name a database folder")),
+            None => Database::temporary().await?,
+        };
+        Ok(Self {
+            database: Arc::new(database),
+            settings: query::settings()?,
+            temporary: Arc::default(),
+            prepared: Prepared::default(),
+            writing: Mutex::default(),
+        })
+    }
+
+    /// Runs exactly one sentence.
+    pub async fn run(&self, sql: &str) -> Result<Outcome> {
+        let mut sentences = statements(sql);
+        let first = sentences.next().ok_or_else(|| Error::new("there is no statement").hint("write one, such as SELECT 1"))??;
+        match sentences.next() {
+            None => {
+                drop(sentences);
+                self.execute(&first).await
+            }
+            Some(_) => Err(Error::new("there is more than one statement").hint("run them one at a time")),
+        }
+    }
+
+    /// Runs one sentence. It reads one snapshot, and what it changes is committed all at once or not at all.
+    pub async fn execute(&self, statement: &Statement) -> Result<Outcome> {
+        match &statement.kind {
+            Kind::Plain(plain) => self.plain(plain, &statement.text).await,
+            Kind::CreateTable(table) => create::create_table(self, table, &statement.text).await,
+            Kind::AlterTable(change) => alter::alter_table(self, change, &statement.text).await,
+            Kind::Train(train) => train::train(self, train, &statement.text).await,
+            Kind::ExplainTrain(train) => explain::explain_train(self, train, &statement.text).await,
+        }
+    }
+
+    /// A context whose tables are those of the newest snapshot, and that snapshot.
+    pub async fn context(&self) -> Result<(SessionContext, Snapshot)> {
+        let snapshot = self.database.snapshot().await?;
+        let context = catalog::context(&self.settings, &snapshot, &self.temporary, None)?;
+        Ok((context, snapshot))
+    }
+
+    async fn plain(&self, statement: &PlainStatement, text: &str) -> Result<Outcome> {
+        let PlainStatement::Statement(sql) = statement else {
+            return match statement {
+                PlainStatement::CreateExternalTable(_) => query::done(self, statement, "CREATE TABLE").await,
+                PlainStatement::CopyTo(_) => query::copy_to(self, statement).await,
+                PlainStatement::Reset(_) => query::setting(self, statement, "RESET").await,
+                _ => query::rows(self, statement).await,
+            };
+        };
+        match sql.as_ref() {
+            SqlStatement::Insert(insert) => insert::insert(self, insert, text).await,
+            SqlStatement::Update(update) => change::update(self, update, text).await,
+            SqlStatement::Delete(delete) => change::delete(self, delete, text).await,
+            SqlStatement::Truncate(truncate) => change::truncate(self, truncate, text).await,
+            SqlStatement::Copy { to: false, source, target, options, .. } => {
+                copy_from::copy_from(self, source, target, options, text).await
+            }
+            SqlStatement::CreateView(view) => view::create_view(self, view, text).await,
+            SqlStatement::Drop { object_type: ObjectType::Table, names, if_exists, .. } => {
+                drop::drop_tables(self, names, *if_exists, text).await
+            }
+            SqlStatement::Drop { object_type: ObjectType::View, names, if_exists, .. } => {
+                drop::drop_views(self, names, *if_exists, text).await
+            }
+            SqlStatement::Set(_) => query::setting(self, statement, "SET").await,
+            SqlStatement::Prepare { name, .. } => query::prepare(self, name, statement).await,
+            SqlStatement::Execute { name: Some(name), .. } => query::execute(self, name, statement).await,
+            SqlStatement::Deallocate { name, .. } => query::deallocate(self, name).await,
+            _ => query::rows(self, statement).await,
+        }
+    }
+
+    /// Commits the changes of one sentence.
+    async fn commit(&self, changes: Vec<Change>, text: &str) -> Result<i64> {
+        self.writable()?;
+        let message = CommitMessage { author: "nabla".into(), message: text.chars().take(200).collect(), extra_info: None };
+        self.database.commit(changes, message).await
+    }
+
+    fn writable(&self) -> Result<()> {
+        match self.database.access() {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::new("the database is open for reading only").hint("open it without --read-only")),
         }
     }
 }
 
-pub struct Session {}
+/// The functions that every query has beyond DataFusion's own.
+fn functions(_context: &SessionContext) {}

@@ -1,1 +1,127 @@
-//! The keyboard door: line editing, statements from a stream, output formats.
+//! The keyboard door: SQL text in from a script or a prompt, results out in one of a few formats.
+//! It never hears of plans, tables or training; it asks the session.
+
+mod format;
+mod prompt;
+mod table;
+
+pub use format::Format;
+
+use crate::error::{Error, Place, Result};
+use crate::session::{Options, Outcome, Session, is_complete, statements};
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What the command line asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    pub database: Option<PathBuf>,
+    pub read_only: bool,
+    pub format: Option<Format>,
+    /// `-c` and `-f`, in the order of the command line.
+    pub scripts: Vec<Script>,
+}
+
+#[derive(Debug, Clone)]
+pub enum Script {
+    Text(String),
+    File(PathBuf),
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+enum Stop {
+    Failed(Error),
+    /// Nobody reads the results any more.
+    Closed,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Stop::Closed,
+            _ => Stop::Failed(Error::new(format!("results cannot be written: {error}"))),
+        }
+    }
+}
+
+/// Runs a command and gives its exit status: 0, or 1 when a statement failed.
+pub async fn run(command: Command) -> u8 {
+    match all(&command).await {
+        Ok(()) | Err(Stop::Closed) => 0,
+        Err(Stop::Failed(error)) => {
+            say_error(&error);
+            1
+        }
+    }
+}
+
+async fn all(command: &Command) -> Result<(), Stop> {
+    let session = Session::open(Options { path: command.database.clone(), read_only: command.read_only }).await?;
+    let format = command.format.unwrap_or_default();
+    for script in &command.scripts {
+        match script {
+            Script::Text(sql) => run_text(&session, sql, format).await?,
+            Script::File(path) => run_file(&session, path, format).await?,
+        }
+    }
+    if !command.scripts.is_empty() {
+        Ok(())
+    } else if std::io::stdin().is_terminal() {
+        prompt::talk(&session, format).await
+    } else {
+        run_stdin(&session, format).await
+    }
+}
+
+async fn run_file(session: &Session, path: &PathBuf, format: Format) -> Result<(), Stop> {
+    let place = || Place::File { path: path.display().to_string(), line: None, column: None };
+    let sql = std::fs::read_to_string(path).map_err(|e| Error::new(format!("the script cannot be read: {e}")).at(place()))?;
+    run_text(session, &sql, format).await
+}
+
+/// Runs statements as they arrive. Lines before a statement stay in its text as empty ones, so that places are those of the input.
+async fn run_stdin(session: &Session, format: Format) -> Result<(), Stop> {
+    let (mut text, mut lines) = (String::new(), 0);
+    for line in std::io::stdin().lock().lines() {
+        let line = line.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
+        text.push_str(&line);
+        text.push('\n');
+        lines += 1;
+        if line.trim_end().ends_with(';') && is_complete(&text) {
+            run_text(session, &text, format).await?;
+            text = "\n".repeat(lines);
+        }
+    }
+    run_text(session, &text, format).await
+}
+
+/// Runs the statements of a text up to the first that fails.
+async fn run_text(session: &Session, sql: &str, format: Format) -> Result<(), Stop> {
+    for statement in statements(sql) {
+        let started = Instant::now();
+        show(session.execute(&statement?).await?, format, started).await?;
+    }
+    Ok(())
+}
+
+async fn show(outcome: Outcome, format: Format, started: Instant) -> Result<(), Stop> {
+    match outcome {
+        Outcome::Done(tag) => {
+            let _ = writeln!(std::io::stderr(), "{tag} ({} ms)", started.elapsed().as_millis());
+            Ok(())
+        }
+        rows => format::write(rows, format).await,
+    }
+}
+
+fn say_error(error: &Error) {
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+}

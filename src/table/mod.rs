@@ -1,7 +1,15 @@
 //! Tables, learnable columns and constraints, as the SQL side sees them.
 //! This room never hears of gradients, training or files.
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+mod bound;
+mod constraint;
+mod initial;
+
+pub use bound::element_type;
+pub use constraint::{Keys, breaches, cast, elements, learnable_type};
+pub use initial::{INITIALIZERS, Initializer, fill, shape};
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
 
 /// Everything that is declared about a table.
@@ -58,5 +66,55 @@ impl ColumnDefinition {
     /// Elements per row: 1 for a scalar, the product of the dimensions otherwise.
     pub fn width(&self) -> usize {
         self.dimensions.iter().product()
+    }
+
+    /// The type as it is declared: `REAL[32]`.
+    pub fn type_name(&self) -> String {
+        type_name(&self.data_type, &self.dimensions)
+    }
+}
+
+/// A type as SQL declares it; arrays with their lengths where those are known.
+pub fn type_name(data_type: &DataType, dimensions: &[usize]) -> String {
+    match data_type {
+        DataType::Boolean => "BOOLEAN".into(),
+        DataType::Int8 => "TINYINT".into(),
+        DataType::Int16 => "SMALLINT".into(),
+        DataType::Int32 => "INT".into(),
+        DataType::Int64 => "BIGINT".into(),
+        DataType::UInt8 => "TINYINT UNSIGNED".into(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".into(),
+        DataType::UInt32 => "INT UNSIGNED".into(),
+        DataType::UInt64 => "BIGINT UNSIGNED".into(),
+        DataType::Float32 => "REAL".into(),
+        DataType::Float64 => "DOUBLE".into(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "TEXT".into(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".into(),
+        DataType::Date32 | DataType::Date64 => "DATE".into(),
+        DataType::Time32(_) | DataType::Time64(_) => "TIME".into(),
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP".into(),
+        DataType::Timestamp(unit, None) => format!("TIMESTAMP({})", fraction_digits(*unit)),
+        DataType::Timestamp(_, Some(_)) => "TIMESTAMP WITH TIME ZONE".into(),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Null => "NULL".into(),
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) => {
+            let mut element = data_type;
+            let mut depth = 0;
+            while let DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) = element {
+                (element, depth) = (item.data_type(), depth + 1);
+            }
+            let lengths: String = (0..depth).map(|d| dimensions.get(d).map_or("[]".into(), |length| format!("[{length}]"))).collect();
+            type_name(element, &[]) + &lengths
+        }
+        other => other.to_string(),
+    }
+}
+
+fn fraction_digits(unit: TimeUnit) -> u8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
     }
 }

@@ -1,0 +1,263 @@
+//! `TRAIN ... { MINIMIZE | MAXIMIZE } (SELECT ...)` and its clauses, which may come in any order.
+
+use super::reader::{Reader, place};
+use super::{Position, name, nearest};
+use crate::error::{Error, Result};
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+/// What is trained, towards what, and how.
+#[derive(Debug, Clone)]
+pub struct Train {
+    /// Empty: every learnable column that the objective reaches.
+    pub targets: Vec<Target>,
+    pub direction: Direction,
+    pub objective: Box<Query>,
+    /// The objective as it was written, without its parentheses.
+    pub objective_text: String,
+    pub objective_position: Position,
+    pub optimizer: Option<Call>,
+    pub length: Option<Length>,
+    /// Rows of a batch.
+    pub batch: Option<u64>,
+    pub seed: Option<u64>,
+    pub relax: Vec<NamedOption>,
+}
+
+/// A table, or one column of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Target {
+    pub table: String,
+    pub column: Option<String>,
+    pub position: Position,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Minimize,
+    Maximize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Length {
+    Epochs(u64),
+    Steps(u64),
+}
+
+/// An optimizer and its options: `adam (learning_rate => 0.01)`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub name: String,
+    pub position: Position,
+    pub options: Vec<NamedOption>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct NamedOption {
+    pub name: String,
+    pub value: OptionValue,
+    pub position: Position,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum OptionValue {
+    Number(f64),
+    Text(String),
+    Boolean(bool),
+}
+
+const CLAUSES: [&str; 7] = ["USING", "FOR", "BATCH", "SEED", "RELAX", "VALIDATE", "CHECKPOINT"];
+
+pub(super) fn train(reader: &mut Reader) -> Result<Train> {
+    reader.skip();
+    let mut refusals = Vec::new();
+    let targets = targets(reader, &mut refusals)?;
+    let direction = if reader.take_word("MINIMIZE") {
+        Direction::Minimize
+    } else if reader.take_word("MAXIMIZE") {
+        Direction::Maximize
+    } else {
+        return reader.expected("a table, MINIMIZE or MAXIMIZE");
+    };
+    reader.expect_token(&Token::LParen)?;
+    let (objective_position, start) = (reader.here(), reader.location());
+    let objective = reader.query()?;
+    let objective_text = reader.text_since(start);
+    reader.expect_token(&Token::RParen)?;
+    let mut train = Train {
+        targets,
+        direction,
+        objective,
+        objective_text,
+        objective_position,
+        optimizer: None,
+        length: None,
+        batch: None,
+        seed: None,
+        relax: vec![],
+    };
+    let read = clauses(reader, &mut train, &mut refusals);
+    match Error::all(refusals.into_iter().chain(read.err())) {
+        Some(error) => Err(error),
+        None => Ok(train),
+    }
+}
+
+fn targets(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    while !matches!(reader.peek_word().as_str(), "MINIMIZE" | "MAXIMIZE") {
+        let position = reader.here();
+        let object = reader.sql().parse_object_name(false).map_err(super::reader::syntax)?;
+        let mut parts: Vec<String> = object.0.iter().filter_map(ObjectNamePart::as_ident).map(name).collect();
+        if parts.len() == 3 && parts[0] == "main" {
+            parts.remove(0);
+        }
+        if parts.len() > 2 {
+            refusals.push(Error::new(format!("'{object}' is not a table or a table.column")).at(place(position)));
+        }
+        let mut parts = parts.into_iter();
+        targets.push(Target { table: parts.next().unwrap_or_default(), column: parts.next(), position });
+        if !reader.take_token(&Token::Comma) {
+            break;
+        }
+    }
+    Ok(targets)
+}
+
+fn clauses(reader: &mut Reader, train: &mut Train, refusals: &mut Vec<Error>) -> Result<()> {
+    let mut seen: Vec<String> = Vec::new();
+    loop {
+        let clause = reader.peek_word();
+        if clause.is_empty() {
+            return Ok(());
+        }
+        if seen.contains(&clause) {
+            refusals.push(reader.error(format!("{clause} is given twice")).hint("keep one of them"));
+        }
+        match clause.as_str() {
+            "USING" => train.optimizer = Some(optimizer(reader, refusals)?),
+            "FOR" => train.length = length(reader, refusals)?,
+            "BATCH" => train.batch = positive(reader, "BATCH", refusals)?,
+            "SEED" => train.seed = seed(reader, refusals)?,
+            "RELAX" => {
+                reader.skip();
+                train.relax = options(reader, refusals)?;
+            }
+            "VALIDATE" | "CHECKPOINT" => return Err(reader.unsupported(&clause).hint("leave the clause out")),
+            _ => return Err(unknown(reader, &clause)),
+        }
+        seen.push(clause);
+    }
+}
+
+fn unknown(reader: &Reader, clause: &str) -> Error {
+    let error = reader.error(format!("unknown clause '{clause}' of TRAIN"));
+    match nearest(clause, CLAUSES) {
+        Some(meant) => error.hint(format!("did you mean {meant}?")),
+        None => error.hint(format!("the clauses are {}", CLAUSES[..5].join(", "))),
+    }
+}
+
+fn optimizer(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Call> {
+    reader.skip();
+    let position = reader.here();
+    let name = name(&reader.sql().parse_identifier().map_err(super::reader::syntax)?);
+    let options = if reader.sql().peek_token_ref().token == Token::LParen { options(reader, refusals)? } else { vec![] };
+    Ok(Call { name, position, options })
+}
+
+fn length(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<Length>> {
+    let count = positive(reader, "FOR", refusals)?;
+    let unit = reader.peek_word();
+    let length: fn(u64) -> Length = match unit.as_str() {
+        "EPOCH" | "EPOCHS" => Length::Epochs,
+        "STEP" | "STEPS" => Length::Steps,
+        _ => return reader.expected("EPOCHS or STEPS"),
+    };
+    reader.skip();
+    Ok(count.map(length))
+}
+
+/// The count after a clause's word; a refusal, and `None`, when it is not a whole positive number.
+fn positive(reader: &mut Reader, clause: &str, refusals: &mut Vec<Error>) -> Result<Option<u64>> {
+    reader.skip();
+    let position = reader.here();
+    let written = number(reader)?;
+    match written.parse::<u64>() {
+        Ok(count) if count > 0 => Ok(Some(count)),
+        _ => {
+            let what = format!("{clause} {written}: the number must be positive and whole");
+            refusals.push(Error::new(what).at(place(position)));
+            Ok(None)
+        }
+    }
+}
+
+fn seed(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<u64>> {
+    reader.skip();
+    let position = reader.here();
+    let written = number(reader)?;
+    let seed = written.parse().ok();
+    if seed.is_none() {
+        refusals.push(Error::new(format!("SEED {written}: the seed must be a whole number from 0 to {}", u64::MAX)).at(place(position)));
+    }
+    Ok(seed)
+}
+
+fn options(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<NamedOption>> {
+    reader.expect_token(&Token::LParen)?;
+    let mut options: Vec<NamedOption> = Vec::new();
+    while !reader.take_token(&Token::RParen) {
+        let position = reader.here();
+        let name = name(&reader.sql().parse_identifier().map_err(super::reader::syntax)?);
+        if !reader.take_token(&Token::RArrow) && !reader.take_token(&Token::Eq) {
+            return reader.expected("=> and a value");
+        }
+        if options.iter().any(|o| o.name == name) {
+            refusals.push(Error::new(format!("option '{name}' is given twice")).at(place(position)).hint("keep one of them"));
+        }
+        options.push(NamedOption { name, value: value(reader)?, position });
+        if !reader.take_token(&Token::Comma) {
+            reader.expect_token(&Token::RParen)?;
+            break;
+        }
+    }
+    Ok(options)
+}
+
+fn value(reader: &mut Reader) -> Result<OptionValue> {
+    match reader.peek_word().as_str() {
+        "" => {}
+        "TRUE" | "FALSE" => {
+            let truth = reader.peek_word() == "TRUE";
+            reader.skip();
+            return Ok(OptionValue::Boolean(truth));
+        }
+        word => {
+            reader.skip();
+            return Ok(OptionValue::Text(word.to_lowercase()));
+        }
+    }
+    if let Token::SingleQuotedString(text) = &reader.sql().peek_token_ref().token {
+        let text = text.clone();
+        reader.skip();
+        return Ok(OptionValue::Text(text));
+    }
+    let position = reader.here();
+    let written = number(reader)?;
+    match written.parse() {
+        Ok(number) => Ok(OptionValue::Number(number)),
+        Err(_) => Err(Error::new(format!("'{written}' is not a number")).at(place(position))),
+    }
+}
+
+/// A number as it was written, its sign included.
+fn number(reader: &mut Reader) -> Result<String> {
+    let sign = if reader.take_token(&Token::Minus) { "-" } else { "" };
+    if let Token::Number(digits, _) = &reader.sql().peek_token_ref().token {
+        let written = format!("{sign}{}", digits.replace('_', ""));
+        reader.skip();
+        return Ok(written);
+    }
+    reader.expected("a number")
+}

@@ -1,0 +1,116 @@
+//! The command: what it reads, what it writes where, and how it ends.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+fn nabla(arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
+    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn statements_come_from_standard_input_and_results_go_to_standard_output_alone() {
+    let output =
+        nabla(&["--format", "csv"], "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1), (2);\nSELECT a, a * 0.5 AS h FROM t ORDER BY a\n");
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert_eq!(out(&output), "a,h\n1,0.5\n2,1.0\n");
+    assert!(err(&output).contains("CREATE TABLE") && err(&output).contains("INSERT 0 2"));
+}
+
+#[test]
+fn a_failing_statement_ends_the_script_with_status_1_and_what_came_before_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let database = path.to_str().unwrap();
+    let output = nabla(&[database], "CREATE TABLE t (a INT);\nINSERT INTO t VALUES (1);\nINSERT INTO t VALUES ('x');\nDROP TABLE t;");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).is_empty() && err(&output).contains("error: "), "{}", err(&output));
+    let output = nabla(&[database, "--format", "ndjson", "-c", "SELECT * FROM t"], "");
+    assert_eq!(out(&output), "{\"a\":1}\n");
+    let output = nabla(&[database, "-c", "SELECT 1 AS a;\nSELECT nope"], "");
+    assert!(out(&output).contains("| 1 |") && err(&output).contains("line 2, column 8"), "{}", err(&output));
+}
+
+#[test]
+fn commands_and_files_run_in_the_order_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("two.sql");
+    std::fs::write(&file, "SELECT 2 AS x; -- the second\n").unwrap();
+    let output = nabla(&["--format", "csv", "-c", "SELECT 1 AS x", "-f", file.to_str().unwrap(), "-c", "SELECT 3 AS x"], "SELECT 9 AS x");
+    assert_eq!(out(&output), "x\n1\nx\n2\nx\n3\n");
+    let output = nabla(&["-f", "no/such.sql"], "");
+    assert!(output.status.code() == Some(1) && err(&output).contains("file no/such.sql"), "{}", err(&output));
+}
+
+#[test]
+fn every_format_writes_the_same_rows() {
+    let sql = "SELECT * FROM (VALUES (1, 'a', [0.1, 1.0]), (2, NULL, NULL)) AS t (i, s, v) ORDER BY i";
+    let written = |format: &str| out(&nabla(&["--format", format, "-c", sql], ""));
+    assert_eq!(written("csv"), "i,s,v\n1,a,\"[0.1, 1.0]\"\n2,,\n");
+    assert_eq!(written("json"), "[{\"i\":1,\"s\":\"a\",\"v\":[0.1,1.0]},{\"i\":2,\"s\":null,\"v\":null}]\n");
+    assert_eq!(written("ndjson"), "{\"i\":1,\"s\":\"a\",\"v\":[0.1,1.0]}\n{\"i\":2,\"s\":null,\"v\":null}\n");
+    assert!(written("table").contains("| 1 | a    | [0.1, 1.0] |") && written("table").contains("(2 rows)"), "{}", written("table"));
+    let ipc = nabla(&["--format", "arrow", "-c", sql], "").stdout;
+    let rows: usize = arrow::ipc::reader::StreamReader::try_new(ipc.as_slice(), None).unwrap().map(|b| b.unwrap().num_rows()).sum();
+    assert_eq!(rows, 2);
+    let empty = "SELECT 1 AS a WHERE false";
+    assert_eq!(out(&nabla(&["--format", "json", "-c", empty], "")), "[]\n");
+    assert_eq!(out(&nabla(&["--format", "csv", "-c", empty], "")), "a\n");
+}
+
+#[test]
+fn floats_are_written_in_their_shortest_form_that_reads_back_the_same() {
+    let output = nabla(&["--format", "csv", "-c", "SELECT 0.1::DOUBLE AS a, 1e-7::DOUBLE AS b, 0.1::REAL AS c, 1e300::DOUBLE AS d"], "");
+    let line = out(&output).lines().nth(1).unwrap().to_string();
+    let values: Vec<&str> = line.split(',').collect();
+    assert_eq!(values[0], "0.1");
+    assert_eq!(values[1].parse::<f64>().unwrap(), 1e-7);
+    assert_eq!(values[2], "0.1");
+    assert_eq!(values[3].parse::<f64>().unwrap(), 1e300);
+}
+
+#[test]
+fn long_tables_lose_their_middle() {
+    let output = out(&nabla(&["-c", "SELECT value AS i FROM range(100)"], ""));
+    assert!(output.contains("| 19 |\n| .. |\n| 80 |"), "{output}");
+    assert!(output.contains("(100 rows, 40 shown)"), "{output}");
+    let output = out(&nabla(&["-c", "SELECT value AS i FROM range(40)"], ""));
+    assert!(output.contains("(40 rows)") && !output.contains("..."), "{output}");
+}
+
+#[test]
+fn wrong_usage_ends_with_status_2() {
+    assert_eq!(nabla(&["--format", "xml"], "").status.code(), Some(2));
+    assert_eq!(nabla(&["--nope"], "").status.code(), Some(2));
+    assert_eq!(nabla(&["a", "b"], "").status.code(), Some(2));
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_panic() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
+    let sql = "SELECT value AS i FROM range(10000000)";
+    let mut child = command.args(["--format", "csv", "-c", sql]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.code() == Some(0) && err(&output).is_empty(), "{:?} {}", output.status, err(&output));
+}
+
+#[test]
+fn a_read_only_command_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let database = path.to_str().unwrap();
+    assert_eq!(nabla(&[database, "-c", "CREATE TABLE t (a INT)"], "").status.code(), Some(0));
+    let output = nabla(&[database, "--read-only", "-c", "INSERT INTO t VALUES (1)"], "");
+    assert!(output.status.code() == Some(1) && err(&output).contains("open for reading only"), "{}", err(&output));
+}
