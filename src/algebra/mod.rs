@@ -85,7 +85,11 @@ pub struct Output {
 pub enum OutputValue {
     /// A value of each row (only with [`Grouping::Rows`]).
     Row(Expression),
-    Aggregate { aggregate: Aggregate, argument: Option<Expression>, filter: Option<Predicate> },
+    Aggregate {
+        aggregate: Aggregate,
+        argument: Option<Expression>,
+        filter: Option<Predicate>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,14 +111,20 @@ pub enum Expression {
     Null,
     Residual(usize),
     /// A column of an input: of a table, the number of a learnable column; of a stage, of an output.
-    Input { input: usize, column: usize },
+    Input {
+        input: usize,
+        column: usize,
+    },
     Unary(Unary, Box<Expression>),
     Binary(Binary, Box<Expression>, Box<Expression>),
     Vector(Vector, Vec<Expression>),
     /// The value without its gradient.
     Detach(Box<Expression>),
     Coalesce(Vec<Expression>),
-    Case { branches: Vec<(Predicate, Expression)>, otherwise: Box<Expression> },
+    Case {
+        branches: Vec<(Predicate, Expression)>,
+        otherwise: Box<Expression>,
+    },
     /// The degree of truth of a predicate, as a number.
     Degree(Box<Predicate>),
 }
@@ -123,7 +133,12 @@ pub enum Expression {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Predicate {
     /// Two live numbers compared; `label` is the SQL text.
-    Compare { comparison: Comparison, left: Box<Expression>, right: Box<Expression>, label: String },
+    Compare {
+        comparison: Comparison,
+        left: Box<Expression>,
+        right: Box<Expression>,
+        label: String,
+    },
     And(Box<Predicate>, Box<Predicate>),
     Or(Box<Predicate>, Box<Predicate>),
     Not(Box<Predicate>),

@@ -23,13 +23,16 @@ impl Printer<'_> {
             Expression::Residual(slot) => self.stage.residuals[*slot].name.clone(),
             Expression::Input { input, column } => (self.live)(*input, *column),
             Expression::Unary(f, x) => format!("{}({})", f.name(), self.expression(x)),
-            Expression::Binary(f, a, b) if f.name().chars().all(|c| !c.is_alphabetic()) => format!("({} {} {})", self.expression(a), f.name(), self.expression(b)),
+            Expression::Binary(f, a, b) if f.name().chars().all(|c| !c.is_alphabetic()) => {
+                format!("({} {} {})", self.expression(a), f.name(), self.expression(b))
+            }
             Expression::Binary(f, a, b) => format!("{}({}, {})", f.name(), self.expression(a), self.expression(b)),
             Expression::Vector(f, arguments) => format!("{}({})", f.name(), self.list(arguments)),
             Expression::Detach(x) => format!("detach({})", self.expression(x)),
             Expression::Coalesce(list) => format!("coalesce({})", self.list(list)),
             Expression::Case { branches, otherwise } => {
-                let branches: String = branches.iter().map(|(p, x)| format!(" WHEN {} THEN {}", self.predicate(p), self.expression(x))).collect();
+                let branches: String =
+                    branches.iter().map(|(p, x)| format!(" WHEN {} THEN {}", self.predicate(p), self.expression(x))).collect();
                 format!("CASE{branches} ELSE {} END", self.expression(otherwise))
             }
             Expression::Degree(p) => format!("degree({})", self.predicate(p)),

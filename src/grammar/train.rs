@@ -66,6 +66,16 @@ pub enum OptionValue {
     Boolean(bool),
 }
 
+impl std::fmt::Display for OptionValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OptionValue::Number(x) => write!(f, "{x}"),
+            OptionValue::Text(text) => write!(f, "'{text}'"),
+            OptionValue::Boolean(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
 const CLAUSES: [&str; 7] = ["USING", "FOR", "BATCH", "SEED", "RELAX", "VALIDATE", "CHECKPOINT"];
 
 pub(super) fn train(reader: &mut Reader) -> Result<Train> {

@@ -17,7 +17,8 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
     match SharedSums::find(graph, &outer, objective, parameters) {
         Some(sums) => sums.gradient(parameters),
         None => {
-            let adjoints = outer.run(BTreeMap::from([(objective, one)]), &|_| false, &|g, contribution, domain| g.total(contribution, domain));
+            let adjoints =
+                outer.run(BTreeMap::from([(objective, one)]), &|_| false, &|g, contribution, domain| g.total(contribution, domain));
             parameters.iter().map(|p| adjoints.get(p).copied()).collect()
         }
     }
@@ -126,7 +127,10 @@ fn times(graph: &Graph, adjoint: Value, slope: Value, bounded: bool) -> Value {
 
 fn bounded(function: Unary) -> bool {
     use Unary::*;
-    !matches!(function, Ln | Log2 | Log10 | Sqrt | Cbrt | Exp | Sinh | Cosh | Tan | Cot | Asin | Acos | Acosh | Atanh | LnOneMinus | OneMinusExp)
+    !matches!(
+        function,
+        Ln | Log2 | Log10 | Sqrt | Cbrt | Exp | Sinh | Cosh | Tan | Cot | Asin | Acos | Acosh | Atanh | LnOneMinus | OneMinusExp
+    )
 }
 
 /// Sums over one domain that are all linear in one live value: `total_i = sum(weight_i * live)`.

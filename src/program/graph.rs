@@ -428,8 +428,17 @@ impl Op {
     pub(super) fn operands(self) -> impl Iterator<Item = Value> {
         let (a, b, c) = match self {
             Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) => (None, None, None),
-            Op::Unary(_, x) | Op::Sum(x) | Op::Greatest(x) | Op::Detach(x) | Op::Spread(x) | Op::Gather(x, _) | Op::SegmentSum(x, _) | Op::Total(x, _) => (Some(x), None, None),
-            Op::Binary(_, a, b) | Op::Dot(a, b) | Op::Scale(a, b) | Op::MatVec(a, b) | Op::MatTransVec(a, b) | Op::Outer(a, b) => (Some(a), Some(b), None),
+            Op::Unary(_, x)
+            | Op::Sum(x)
+            | Op::Greatest(x)
+            | Op::Detach(x)
+            | Op::Spread(x)
+            | Op::Gather(x, _)
+            | Op::SegmentSum(x, _)
+            | Op::Total(x, _) => (Some(x), None, None),
+            Op::Binary(_, a, b) | Op::Dot(a, b) | Op::Scale(a, b) | Op::MatVec(a, b) | Op::MatTransVec(a, b) | Op::Outer(a, b) => {
+                (Some(a), Some(b), None)
+            }
             Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
         };
         [a, b, c].into_iter().flatten()

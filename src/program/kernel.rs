@@ -52,8 +52,15 @@ pub(super) struct Workspace<R> {
 /// A sum of one block: over all rows, or for each parent row in a range.
 pub(super) enum Sum<R> {
     /// Accumulated chunk by chunk in double precision.
-    Total { sum: Vec<f64>, chunk: Box<[R]> },
-    Segments { first: usize, width: usize, sums: Vec<R> },
+    Total {
+        sum: Vec<f64>,
+        chunk: Box<[R]>,
+    },
+    Segments {
+        first: usize,
+        width: usize,
+        sums: Vec<R>,
+    },
 }
 
 impl<R: Real> Workspace<R> {
@@ -138,7 +145,9 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
         }
         for instruction in &pass.instructions {
             match *instruction {
-                Instruction::Compute { action, into, width, inner } => compute(w, memory, chunk, action, into as usize, width as usize, inner as usize),
+                Instruction::Compute { action, into, width, inner } => {
+                    compute(w, memory, chunk, action, into as usize, width as usize, inner as usize)
+                }
                 Instruction::Store { from, place, width } => {
                     let mut out = std::mem::take(&mut w.stores[place as usize]);
                     let (at, n) = ((start - first) * width as usize, len * width as usize);
@@ -181,7 +190,8 @@ fn flat<'a, R: Real>(w: &'a Workspace<R>, memory: &'a Memory<R>, chunk: Chunk, o
         Operand::Column(v) => match chunk.listed {
             None => &memory.column(v)[chunk.start * width..(chunk.start + chunk.len) * width],
             Some(_) => {
-                let found = w.scratch.iter().find(|(o, _)| *o == operand).expect("the columns that a pass reads are listed when it is built");
+                let found =
+                    w.scratch.iter().find(|(o, _)| *o == operand).expect("the columns that a pass reads are listed when it is built");
                 &found.1[..chunk.len * width]
             }
         },
@@ -379,7 +389,16 @@ fn add_scaled<R: Real>(out: &mut [R], s: R, x: &[R]) {
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add<R: Real>(w: &Workspace<R>, memory: &Memory<R>, chunk: Chunk, term: Term, parents: Option<&[u32]>, width: usize, columns: usize, sum: &mut Sum<R>) {
+fn add<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    term: Term,
+    parents: Option<&[u32]>,
+    width: usize,
+    columns: usize,
+    sum: &mut Sum<R>,
+) {
     match sum {
         Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
         Sum::Segments { first, sums, .. } => {
@@ -429,7 +448,16 @@ fn add<R: Real>(w: &Workspace<R>, memory: &Memory<R>, chunk: Chunk, term: Term, 
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_total<R: Real>(w: &Workspace<R>, memory: &Memory<R>, chunk: Chunk, term: Term, width: usize, columns: usize, total: &mut [f64], partial: &mut [R]) {
+fn add_total<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    term: Term,
+    width: usize,
+    columns: usize,
+    total: &mut [f64],
+    partial: &mut [R],
+) {
     match term {
         Term::Plain(a) if width == 1 => {
             let a = flat(w, memory, chunk, a, 1);

@@ -231,7 +231,11 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
                 (memory.width(*s), range)
             });
             let stores = pass.stores.iter().map(|s| memory.width(*s) * most);
-            Block { start, end, workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(16).max(16)), pass, memory, stores, sums) }
+            Block {
+                start,
+                end,
+                workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(16).max(16)), pass, memory, stores, sums),
+            }
         })
         .collect()
 }

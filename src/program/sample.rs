@@ -48,12 +48,17 @@ impl Sampling {
         for step in &self.steps {
             match step {
                 Step::Read { child, parent, rows } => {
-                    let Some(needed) = active[*child].as_ref().map(|c| c.iter().map(|r| rows[*r as usize]).collect::<BTreeSet<_>>()) else { continue };
+                    let Some(needed) = active[*child].as_ref().map(|c| c.iter().map(|r| rows[*r as usize]).collect::<BTreeSet<_>>()) else {
+                        continue;
+                    };
                     active[*parent].get_or_insert_default().extend(needed);
                 }
                 Step::Summed { parent, child, starts, members } => {
                     let Some(needed) = active[*parent].as_ref().map(|p| {
-                        p.iter().flat_map(|r| &members[starts[*r as usize] as usize..starts[*r as usize + 1] as usize]).copied().collect::<BTreeSet<_>>()
+                        p.iter()
+                            .flat_map(|r| &members[starts[*r as usize] as usize..starts[*r as usize + 1] as usize])
+                            .copied()
+                            .collect::<BTreeSet<_>>()
                     }) else {
                         continue;
                     };

@@ -170,7 +170,8 @@ impl<'g> Plan<'g> {
     /// Inner products and matrix products that a later pass over the same rows needs again are kept.
     fn keep_heavy_values(&mut self) {
         let mut passes: HashMap<Value, BTreeSet<u32>> = HashMap::new();
-        let keys: BTreeSet<_> = self.stored.iter().map(|&v| (self.time(v), self.graph.domain_of(v))).chain(self.sums.keys().copied()).collect();
+        let keys: BTreeSet<_> =
+            self.stored.iter().map(|&v| (self.time(v), self.graph.domain_of(v))).chain(self.sums.keys().copied()).collect();
         for (time, domain) in keys {
             for v in Assembler::new(self.graph, self, time, domain).body() {
                 if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
@@ -266,7 +267,9 @@ impl<'a> Assembler<'a> {
             let node = self.graph.node(v);
             let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
             let whole = match node.op {
-                Op::Gather(..) if node.width > 1 => users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..))),
+                Op::Gather(..) if node.width > 1 => {
+                    users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..)))
+                }
                 Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => users.is_empty(),
                 _ => false,
             };

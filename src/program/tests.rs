@@ -48,7 +48,10 @@ impl Case {
                 let difference = (at(h) - at(-h)) / (2.0 * h);
                 at(0.0);
                 let slope = gradients[slot][element];
-                assert!((slope - difference).abs() <= 1e-6 * slope.abs().max(1e-2), "{name}: parameter {slot} element {element}: {slope} is not {difference}\n{machine}");
+                assert!(
+                    (slope - difference).abs() <= 1e-6 * slope.abs().max(1e-2),
+                    "{name}: parameter {slot} element {element}: {slope} is not {difference}\n{machine}"
+                );
             }
         }
     }
@@ -145,7 +148,11 @@ fn a_sum_of_squares_needs_one_pass_over_the_rows() {
     let mut outputs = vec![case.objective];
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
     let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
-    assert_eq!(machine.passes().iter().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(), 1, "{machine}");
+    assert_eq!(
+        machine.passes().iter().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(),
+        1,
+        "{machine}"
+    );
 }
 
 #[test]

@@ -22,8 +22,14 @@ pub(super) fn became(aggregate: Aggregate, weighted: bool) -> &'static str {
     }
 }
 
-impl<R: Lanes> Workplace<'_, '_, R> {
-    pub(super) fn aggregate(&mut self, aggregate: Aggregate, argument: Option<&Expression>, filter: Option<&Predicate>, weight: Option<Value>) -> Number {
+impl<R: Lanes> Workplace<'_, R> {
+    pub(super) fn aggregate(
+        &mut self,
+        aggregate: Aggregate,
+        argument: Option<&Expression>,
+        filter: Option<&Predicate>,
+        weight: Option<Value>,
+    ) -> Number {
         let graph = self.graph();
         let weight = match filter {
             None => weight,

@@ -10,7 +10,7 @@ use crate::algebra::{Expression, Predicate};
 use crate::program::{Lanes, Value};
 use crate::scalar::Binary;
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn case(&mut self, branches: &[(Predicate, Expression)], otherwise: &Expression) -> Number {
         let Some(((p, x), rest)) = branches.split_first() else { return self.expression(otherwise) };
         let frozen = matches!(p, Predicate::Frozen(_));
@@ -26,7 +26,8 @@ impl<R: Lanes> Workplace<'_, '_, R> {
         }
         let rest = self.case(rest, otherwise);
         let width = self.graph().width(x.value);
-        let (value, presence) = if frozen { (self.choose(share, x.value, rest.value), self.choose_presence(share, x, rest)) } else { self.mix(share, x, rest) };
+        let (value, presence) =
+            if frozen { (self.choose(share, x.value, rest.value), self.choose_presence(share, x, rest)) } else { self.mix(share, x, rest) };
         debug_assert_eq!(width, self.graph().width(value));
         Number { value, presence }
     }

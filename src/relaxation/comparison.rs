@@ -6,7 +6,7 @@
 //! Limit: for gap <> 0 and T -> 0 the degree goes to 0 or 1; with the logistic F the error is below `exp(-|gap| / (T s))`.
 //! Gradient: that of F, so it is largest at the boundary and never exactly 0.
 
-use super::{Gap, Number, Workplace};
+use super::{Gap, Number, STOPS, Workplace};
 use crate::algebra::{Comparison, Expression};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
@@ -22,15 +22,22 @@ pub(super) enum Boundary {
     Soft(f64),
 }
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     /// The degree of truth, and the degree to which neither side is NULL.
-    pub(super) fn comparison(&mut self, comparison: Comparison, left: &Expression, right: &Expression, label: &str, boundary: Boundary) -> Number {
+    pub(super) fn comparison(
+        &mut self,
+        comparison: Comparison,
+        left: &Expression,
+        right: &Expression,
+        label: &str,
+        boundary: Boundary,
+    ) -> Number {
         let (a, b) = (self.expression(left), self.expression(right));
         let presence = self.both(a.presence, b.presence);
         let graph = self.graph();
         let (a, b) = if matches!(comparison, Comparison::Less | Comparison::LessEqual) { (b.value, a.value) } else { (a.value, b.value) };
         if boundary == Boundary::Hard {
-            self.note(label, "hard: exact, without gradient");
+            self.note(format!("hard({label})"), STOPS);
             let value = match comparison {
                 Comparison::Greater | Comparison::Less => graph.binary(Binary::Greater, a, b),
                 Comparison::GreaterEqual | Comparison::LessEqual => graph.binary(Binary::GreaterEqual, a, b),
@@ -72,8 +79,15 @@ impl<R: Lanes> Workplace<'_, '_, R> {
         if !self.all.gaps.iter().any(|g| g.gap.value == gap.value) {
             self.all.gaps.push(Gap { label: label.to_string(), gap, scale: slot });
         }
-        let shape = if self.all.softness.sigmoid == Unary::Sigmoid { "logistic" } else { self.all.softness.sigmoid.name().trim_end_matches("_cdf") };
-        self.note(label, format!("degree, {shape}, temperature {}", if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() }));
+        let shape = if self.all.softness.sigmoid == Unary::Sigmoid {
+            "logistic"
+        } else {
+            self.all.softness.sigmoid.name().trim_end_matches("_cdf")
+        };
+        self.note(
+            label,
+            format!("degree, {shape}, temperature {}", if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() }),
+        );
         graph.divide(self.number(1.0), graph.multiply(temperature, scale))
     }
 

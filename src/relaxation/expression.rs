@@ -1,11 +1,11 @@
 //! Live numbers: arithmetic, functions, and the columns that they read. Strict in NULL: a value is there to the
 //! degree that all its operands are.
 
-use super::{Number, Workplace};
+use super::{Number, STOPS, Workplace};
 use crate::algebra::Expression;
 use crate::program::Lanes;
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn expression(&mut self, e: &Expression) -> Number {
         let graph = self.graph();
         match e {
@@ -23,6 +23,7 @@ impl<R: Lanes> Workplace<'_, '_, R> {
             }
             Expression::Vector(f, arguments) => self.vector(*f, arguments),
             Expression::Detach(x) => {
+                self.note("detach", STOPS);
                 let x = self.expression(x);
                 Number { value: graph.detach(x.value), presence: x.presence }
             }

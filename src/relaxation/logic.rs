@@ -11,7 +11,7 @@ use crate::algebra::Predicate;
 use crate::program::{Lanes, Value};
 use crate::scalar::Binary;
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     /// The degree to which a predicate is true.
     pub(super) fn truth(&mut self, p: &Predicate) -> Value {
         self.degree(p, true, Boundary::Run)

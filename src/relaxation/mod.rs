@@ -10,9 +10,11 @@ mod comparison;
 mod expression;
 mod laws;
 mod logic;
+mod scale;
 mod vector;
 
 pub use laws::{RELAXATIONS, Relaxation};
+pub use scale::scales;
 
 use crate::algebra::{Grouping, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
 use crate::error::{Error, Result};
@@ -88,8 +90,17 @@ pub struct Note {
     pub became: String,
 }
 
+/// What an operator became that lets no gradient through.
+pub const STOPS: &str = "exact, and the gradient stops here";
+
 /// Makes the program of a pipeline whose skeletons are materialized. `batch` asks for sampling.
-pub fn relax<R: Lanes>(pipeline: &Pipeline, rows: Vec<Rows<R>>, parameters: &[Parameter], softness: Softness, batch: bool) -> Result<Relaxed<R>> {
+pub fn relax<R: Lanes>(
+    pipeline: &Pipeline,
+    rows: Vec<Rows<R>>,
+    parameters: &[Parameter],
+    softness: Softness,
+    batch: bool,
+) -> Result<Relaxed<R>> {
     let graph = Graph::new();
     let (temperature, t) = graph.setting();
     let mut tables: HashMap<usize, Domain> = HashMap::new();
@@ -101,7 +112,19 @@ pub fn relax<R: Lanes>(pipeline: &Pipeline, rows: Vec<Rows<R>>, parameters: &[Pa
             graph.parameter(slot as Slot, domain, p.width())
         })
         .collect();
-    let mut relaxer = Relaxer { graph, softness, temperature: t, tables, parameters: values, shapes: parameters, residuals: vec![], gaps: vec![], finished: vec![], notes: vec![], refusals: vec![], sample: None };
+    let mut relaxer = Relaxer {
+        graph,
+        softness,
+        temperature: t,
+        tables,
+        parameters: values,
+        residuals: vec![],
+        gaps: vec![],
+        finished: vec![],
+        notes: vec![],
+        refusals: vec![],
+        sample: None,
+    };
     let last = pipeline.stages.len() - 1;
     let mut objective = None;
     for (number, (stage, rows)) in pipeline.stages.iter().zip(rows).enumerate() {
@@ -123,13 +146,12 @@ pub fn relax<R: Lanes>(pipeline: &Pipeline, rows: Vec<Rows<R>>, parameters: &[Pa
 }
 
 /// What is shared by all stages while the program is made.
-struct Relaxer<'a, R> {
+struct Relaxer<R> {
     graph: Graph,
     softness: Softness,
     temperature: Value,
     tables: HashMap<usize, Domain>,
     parameters: Vec<Value>,
-    shapes: &'a [Parameter],
     residuals: Vec<Vec<R>>,
     gaps: Vec<Gap>,
     finished: Vec<Finished>,
@@ -145,8 +167,8 @@ struct Finished {
 }
 
 /// A stage while its operators are relaxed.
-struct Workplace<'s, 'a, R> {
-    all: &'s mut Relaxer<'a, R>,
+struct Workplace<'s, R> {
+    all: &'s mut Relaxer<R>,
     stage: &'s Stage,
     number: usize,
     domain: Domain,
@@ -160,8 +182,8 @@ struct Workplace<'s, 'a, R> {
     sample_scale: Option<Value>,
 }
 
-impl<'a, R: Lanes> Relaxer<'a, R> {
-    fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, 'a, R> {
+impl<R: Lanes> Relaxer<R> {
+    fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
         let domain = self.graph.domain(&stage.name, rows.count);
         let groups = match (&rows.groups, stage.grouping) {
             (Some((of_row, count)), Grouping::Keys) => {
@@ -197,7 +219,7 @@ impl<'a, R: Lanes> Relaxer<'a, R> {
     }
 }
 
-impl<R: Lanes> Relaxer<'_, R> {
+impl<R: Lanes> Relaxer<R> {
     /// Whether a settled value is 1 in every row.
     fn is_all_one(&self, value: Value) -> bool {
         match self.graph.residual_slot(value) {
@@ -213,7 +235,7 @@ impl<R: Lanes> Relaxer<'_, R> {
     }
 }
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     fn graph(&self) -> Graph {
         self.all.graph.clone()
     }
@@ -359,7 +381,9 @@ impl<R: Lanes> Workplace<'_, '_, R> {
             .map(|output| {
                 let number = match &output.value {
                     OutputValue::Row(expression) => self.expression(expression),
-                    OutputValue::Aggregate { aggregate, argument, filter } => self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight),
+                    OutputValue::Aggregate { aggregate, argument, filter } => {
+                        self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight)
+                    }
                 };
                 self.all.graph.label(number.value, &output.label);
                 if let OutputValue::Aggregate { aggregate, .. } = &output.value {

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::program::{Graph, Lanes, Value};
 use crate::scalar::{Binary, Unary};
 
-impl<R: Lanes> Workplace<'_, '_, R> {
+impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn vector(&mut self, f: Vector, arguments: &[Expression]) -> Number {
         let numbers: Vec<Number> = arguments.iter().map(|a| self.expression(a)).collect();
         let presence = numbers.iter().fold(None, |all, n| self.both(all, n.presence));
@@ -50,7 +50,9 @@ impl<R: Lanes> Workplace<'_, '_, R> {
 fn mismatch(graph: &Graph, f: Vector, v: &[Value]) -> Option<Error> {
     let widths: Vec<usize> = v.iter().map(|v| graph.width(*v)).collect();
     let wrong = match (f, widths.as_slice()) {
-        (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => a != b,
+        (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => {
+            a != b
+        }
         (Vector::ArrayScale, [_, s]) => *s != 1,
         (Vector::MatVec, [m, v]) => m % v != 0,
         _ => false,

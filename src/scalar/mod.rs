@@ -252,7 +252,11 @@ mod tests {
                 let h = 1e-5 * x.abs().max(1.0);
                 let difference = (f.value(x + h) - f.value(x - h)) / (2.0 * h);
                 let slope = f.slope(x, f.value(x));
-                assert!((slope - difference).abs() <= 1e-6 * slope.abs().max(1.0), "{} at {x}: slope {slope}, difference {difference}", f.name());
+                assert!(
+                    (slope - difference).abs() <= 1e-6 * slope.abs().max(1.0),
+                    "{} at {x}: slope {slope}, difference {difference}",
+                    f.name()
+                );
             }
         }
         for &f in Binary::ALL {

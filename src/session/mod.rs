@@ -9,8 +9,12 @@ mod drop;
 mod explain;
 mod insert;
 mod kept;
+mod learn;
+mod log;
+mod objective;
 mod outcome;
 mod query;
+mod settings;
 mod train;
 mod view;
 
@@ -46,7 +50,9 @@ pub struct Session {
     temporary: Arc<Temporary>,
     prepared: Prepared,
     /// Held by a statement that changes the database, from its snapshot to its commit.
-    writing: Mutex<()>,
+    writing: Arc<Mutex<()>>,
+    /// The number of this session's last run.
+    runs: Mutex<i64>,
 }
 
 impl Session {
@@ -62,7 +68,8 @@ impl Session {
             settings: query::settings()?,
             temporary: Arc::default(),
             prepared: Prepared::default(),
-            writing: Mutex::default(),
+            writing: Arc::default(),
+            runs: Mutex::default(),
         })
     }
 
@@ -145,4 +152,6 @@ impl Session {
 }
 
 /// The functions that every query has beyond DataFusion's own.
-fn functions(_context: &SessionContext) {}
+fn functions(context: &SessionContext) {
+    crate::split::functions::register(context);
+}

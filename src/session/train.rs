@@ -1,9 +1,236 @@
-//! TRAIN: the sentence of the system.
+//! TRAIN: the sentence of the system. Settings, plan, split, materialize, relax, fit, commit, outcome.
 
+use super::learn::{self, Column, Learned};
+use super::log::{self, End};
+use super::objective::{Exact, Objective};
+use super::settings::{self, Clauses};
 use super::{Outcome, Session};
 use crate::error::{Error, Result};
-use crate::grammar::Train;
+use crate::grammar::{Direction, Train};
+use crate::program::Lanes;
+use crate::split::Materialized;
+use crate::storage::{Change, CommitMessage, Database, history};
+use crate::table::{self, Bound, TableDefinition};
+use crate::training::{Optimizer, Projection, Step};
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
+use arrow::datatypes::Int64Type;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::stream;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Mutex, mpsc};
 
-pub(super) async fn train(_session: &Session, _train: &Train, _text: &str) -> Result<Outcome> {
-    Err(Error::new("TRAIN is not supported yet"))
+/// Trains, and gives the log as it grows. Dropping the log cancels the run; the commit comes with its last row.
+pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Result<Outcome> {
+    session.writable()?;
+    let (clauses, objective) = (settings::clauses(train), Objective::new(session, train).await);
+    let (clauses, objective) = match (clauses, objective) {
+        (Ok(clauses), Ok(objective)) => (clauses, objective),
+        (clauses, objective) => return Err(Error::all(clauses.err().into_iter().chain(objective.err())).expect("one of them failed")),
+    };
+    let columns = columns(&objective, train)?;
+    let run_id = next_run(session).await?;
+    let single = objective.single;
+    let (split, exact, tables, _) = objective.into_parts();
+    let skeletons = Objective::one_partition(&exact.context);
+    let steps = if single {
+        start(split.materialize::<f32>(&skeletons).await?, columns, clauses.clone())
+    } else {
+        start(split.materialize::<f64>(&skeletons).await?, columns, clauses.clone())
+    };
+    let run = Run {
+        id: run_id,
+        started: SystemTime::now(),
+        clock: Instant::now(),
+        text: text.to_string(),
+        direction: train.direction,
+        clauses,
+        exact,
+        tables,
+        database: session.database.clone(),
+        writing: session.writing.clone(),
+        steps,
+        seen: vec![],
+    };
+    let rows = stream::unfold(Some(run), |run| async move {
+        let mut run = run?;
+        match run.next().await {
+            Ok((batch, true)) => Some((Ok(batch), Some(run))),
+            Ok((batch, false)) => Some((Ok(batch), None)),
+            Err(error) => Some((Err(error.into()), None)),
+        }
+    });
+    Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(log::schema(), rows))))
+}
+
+/// The learnable columns with their values.
+pub(super) fn columns(objective: &Objective, train: &Train) -> Result<Vec<Column>> {
+    objective
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let (definition, rows) = &objective.tables[parameter.table];
+            let name = parameter.name.rsplit_once('.').map_or("", |(_, column)| column);
+            let column = definition.column(name).ok_or_else(|| Error::new(format!("column {} is gone", parameter.name)))?;
+            let array = rows.column(rows.schema().index_of(name)?);
+            let projection = column.bound.as_ref().map(|bound| match *bound {
+                Bound::Box { lower, upper } => Projection::Box { lower, upper },
+                Bound::UnitNorm => Projection::UnitNorm,
+                Bound::Simplex => Projection::Simplex,
+            });
+            let listed = train.targets.iter().any(|t| t.table == definition.name && t.column.as_deref() == Some(name));
+            Ok(Column { parameter: parameter.clone(), values: table::elements(array), projection, listed })
+        })
+        .collect()
+}
+
+/// What the computing thread sends.
+enum News {
+    Steps(Vec<Step>),
+    End(Result<Option<Learned>>),
+}
+
+/// Steps are sent on when this many, or this old.
+const MOST_STEPS: usize = 1000;
+const OLDEST_STEP: Duration = Duration::from_millis(100);
+
+fn start<R: Lanes>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        let (mut pending, mut sent) = (Vec::with_capacity(MOST_STEPS), Instant::now());
+        let mut observe = |step: Step| {
+            pending.push(step);
+            if pending.len() >= MOST_STEPS || (step.step % 16 == 0 && sent.elapsed() >= OLDEST_STEP) {
+                sent = Instant::now();
+                return sender.blocking_send(News::Steps(std::mem::replace(&mut pending, Vec::with_capacity(MOST_STEPS)))).is_ok();
+            }
+            !sender.is_closed()
+        };
+        let end = learn::learn(materialized, columns, &clauses, &mut observe);
+        // A closed channel is a cancelled run: there is nobody to tell.
+        if !pending.is_empty() && sender.blocking_send(News::Steps(pending)).is_err() {
+            return;
+        }
+        drop(sender.blocking_send(News::End(end)));
+    });
+    receiver
+}
+
+/// A run whose log is being read.
+struct Run {
+    id: i64,
+    started: SystemTime,
+    clock: Instant,
+    text: String,
+    direction: Direction,
+    clauses: Clauses,
+    exact: Exact,
+    tables: Vec<(TableDefinition, RecordBatch)>,
+    database: Arc<Database>,
+    writing: Arc<Mutex<()>>,
+    steps: mpsc::Receiver<News>,
+    seen: Vec<Step>,
+}
+
+impl Run {
+    /// The next rows of the log, and whether more follow.
+    async fn next(&mut self) -> Result<(RecordBatch, bool)> {
+        match self.steps.recv().await {
+            Some(News::Steps(steps)) => {
+                self.seen.extend(&steps);
+                Ok((log::progress(self.id, &steps)?, true))
+            }
+            Some(News::End(learned)) => {
+                let learned = learned?.ok_or_else(|| Error::new("the run was cancelled"))?;
+                let end = self.commit(&learned).await?;
+                Ok((log::last(self.id, learned.steps, end, self.clock.elapsed().as_secs_f64() * 1e3)?, false))
+            }
+            None => {
+                Err(Error::new("the training thread stopped without a word")
+                    .hint("this is a defect of the engine: please report the query"))
+            }
+        }
+    }
+
+    /// Commits all changed columns, the run and its steps in one transaction.
+    async fn commit(&mut self, learned: &Learned) -> Result<End> {
+        let tables = learned_tables(&self.tables, learned)?;
+        let exact_objective = self.exact.value(&tables).await?;
+        let _writing = self.writing.lock().await;
+        let now = self.database.snapshot().await?;
+        for (definition, rows) in &self.tables {
+            let unchanged = now.version() == self.exact.snapshot.version()
+                || (now.table(&definition.schema, &definition.name) == Some(definition)
+                    && super::kept::all_rows(&self.exact.context, &now, definition).await? == *rows);
+            if !unchanged {
+                return Err(Error::new(format!("table '{}' was changed while it was trained", definition.name))
+                    .hint("nothing was committed: run TRAIN again"));
+            }
+        }
+        let end = End { relaxed_objective: learned.relaxed_objective, exact_objective, version: now.version() + 1 };
+        let mut changes: Vec<Change> =
+            tables.into_iter().map(|(t, rows)| Change::Replace { schema: t.schema, name: t.name, rows: vec![rows] }).collect();
+        changes.push(Change::Append { schema: history::SCHEMA.into(), name: "runs".into(), rows: vec![self.record(learned, end)?] });
+        changes.push(Change::Append { schema: history::SCHEMA.into(), name: "steps".into(), rows: vec![log::steps(self.id, &self.seen)?] });
+        let message = CommitMessage {
+            author: "nabla".into(),
+            message: self.text.chars().take(200).collect(),
+            extra_info: Some(format!("{{\"run_id\": {}}}", self.id)),
+        };
+        let version = self.database.commit(changes, message).await?;
+        Ok(End { version, ..end })
+    }
+
+    /// The row of `nabla.runs`.
+    fn record(&self, learned: &Learned, end: End) -> Result<RecordBatch> {
+        let whole = |x: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![x])) };
+        let real = |x: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![x])) };
+        let text = |x: &str| -> ArrayRef { Arc::new(StringViewArray::from(vec![x])) };
+        let started = self.started.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+        let direction = if self.direction == Direction::Minimize { "minimize" } else { "maximize" };
+        let optimizer = if matches!(self.clauses.optimizer, Optimizer::Sgd { .. }) { "sgd" } else { "adam" };
+        let columns = vec![
+            whole(self.id),
+            Arc::new(TimestampMicrosecondArray::from(vec![started])),
+            text(&self.text),
+            text(direction),
+            text(optimizer),
+            whole(self.clauses.seed as i64),
+            whole(learned.steps as i64),
+            real(Some(end.relaxed_objective)),
+            real(end.exact_objective),
+            real(end.gap()),
+            whole(end.version),
+            real(Some(self.clock.elapsed().as_secs_f64() * 1e3)),
+        ];
+        Ok(RecordBatch::try_new(history::runs().arrow_schema(), columns)?)
+    }
+}
+
+/// The tables with live columns, with what was learned in them.
+fn learned_tables(tables: &[(TableDefinition, RecordBatch)], learned: &Learned) -> Result<Vec<(TableDefinition, RecordBatch)>> {
+    let mut changed = vec![];
+    for (number, (definition, rows)) in tables.iter().enumerate() {
+        let mut columns = rows.columns().to_vec();
+        for &i in &learned.reached {
+            let column = &learned.columns[i];
+            let name = column.parameter.name.rsplit_once('.').map_or("", |(_, name)| name);
+            if column.parameter.table == number {
+                let at = rows.schema().index_of(name)?;
+                columns[at] = table::shape(column.values.clone(), rows.schema().field(at).data_type(), &column.parameter.dimensions)?;
+            }
+        }
+        changed.push((definition.clone(), RecordBatch::try_new(rows.schema(), columns)?));
+    }
+    Ok(changed)
+}
+
+/// One more than the last run of the database and of this session.
+async fn next_run(session: &Session) -> Result<i64> {
+    let (context, _) = session.context().await?;
+    let batches = context.sql("SELECT MAX(run_id) FROM nabla.runs").await?.collect().await?;
+    let last = batches.first().and_then(|b| b.column(0).as_primitive::<Int64Type>().iter().next().flatten()).unwrap_or(0);
+    let mut runs = session.runs.lock().await;
+    *runs = (*runs).max(last) + 1;
+    Ok(*runs)
 }

@@ -35,7 +35,10 @@ impl Splitter<'_> {
         input.flush()?;
         let grouping = if keys.is_empty() { Grouping::Whole } else { Grouping::Keys };
         if weighted && grouping == Grouping::Keys {
-            live.push(Output { value: OutputValue::Aggregate { aggregate: Aggregate::Presence, argument: None, filter: None }, label: "presence of the group".into() });
+            live.push(Output {
+                value: OutputValue::Aggregate { aggregate: Aggregate::Presence, argument: None, filter: None },
+                label: "presence of the group".into(),
+            });
         }
         let stage = self.end_stage(&input, grouping, keys.clone(), live, frozen.clone())?;
         let passed: Vec<usize> = keys.iter().copied().chain(frozen.iter().map(|(_, id)| *id)).collect();
@@ -56,10 +59,18 @@ impl Splitter<'_> {
         let mut keys = vec![];
         for e in &aggregate.group_expr {
             if let Expr::GroupingSet(_) = e {
-                return Err(refusal("GROUPING SETS over a live relation", &LogicalPlan::Aggregate(aggregate.clone()), "write one GROUP BY query for each set"));
+                return Err(refusal(
+                    "GROUPING SETS over a live relation",
+                    &LogicalPlan::Aggregate(aggregate.clone()),
+                    "write one GROUP BY query for each set",
+                ));
             }
             if self.is_live_expression(e, schema, input)? {
-                self.refusals.push(Error::new(format!("GROUP BY the live value {}", e.human_display())).at(place(e)).hint("group by frozen columns; a live number has no finite set of values"));
+                self.refusals.push(
+                    Error::new(format!("GROUP BY the live value {}", e.human_display()))
+                        .at(place(e))
+                        .hint("group by frozen columns; a live number has no finite set of values"),
+                );
                 continue;
             }
             keys.push(self.frozen_column(e, schema, input)?);
@@ -68,7 +79,14 @@ impl Splitter<'_> {
     }
 
     /// Ends the stage of an aggregate with these outputs.
-    fn end_stage(&mut self, input: &Relation, grouping: Grouping, keys: Vec<usize>, mut outputs: Vec<Output>, frozen: Vec<(Expr, usize)>) -> Result<usize> {
+    fn end_stage(
+        &mut self,
+        input: &Relation,
+        grouping: Grouping,
+        keys: Vec<usize>,
+        mut outputs: Vec<Output>,
+        frozen: Vec<(Expr, usize)>,
+    ) -> Result<usize> {
         // Every expression of the stage is renumbered together; predicates travel as degrees.
         let mut expressions = input.weight.clone();
         let weights = expressions.len();
@@ -103,7 +121,10 @@ impl Splitter<'_> {
         let label = inner.human_display().to_string();
         let refuse = |what: String, hint: &str| Err(Error::new(what).at(place(inner)).hint(hint));
         if params.distinct {
-            return refuse(format!("{label} of a live relation"), "DISTINCT is not supported yet over live rows: aggregate in a sub-query with GROUP BY");
+            return refuse(
+                format!("{label} of a live relation"),
+                "DISTINCT is not supported yet over live rows: aggregate in a sub-query with GROUP BY",
+            );
         }
         let aggregate = match name.as_str() {
             "count" => Aggregate::Count,
@@ -126,7 +147,8 @@ impl Splitter<'_> {
             return Ok(value.is_null().then_some(Expression::Null));
         }
         let id = self.frozen_column(&e.clone().is_not_null(), schema, input)?;
-        let there = Expression::Case { branches: vec![(Predicate::Frozen(id), Expression::Number(1.0))], otherwise: Box::new(Expression::Null) };
+        let there =
+            Expression::Case { branches: vec![(Predicate::Frozen(id), Expression::Number(1.0))], otherwise: Box::new(Expression::Null) };
         Ok(Some(there))
     }
 

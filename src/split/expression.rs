@@ -34,7 +34,11 @@ impl Splitter<'_> {
                     Err(error) => failure = Some(error),
                 }
                 if !subquery.outer_ref_columns.is_empty() {
-                    failure = Some(Error::new("a correlated sub-query over a live relation").at(place(e)).hint("it is not supported yet: join with an aggregate grouped by the key"));
+                    failure = Some(
+                        Error::new("a correlated sub-query over a live relation")
+                            .at(place(e))
+                            .hint("it is not supported yet: join with an aggregate grouped by the key"),
+                    );
                 }
             }
             Ok(if live { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
@@ -154,7 +158,9 @@ impl Splitter<'_> {
         let shape = (name, function.args.as_slice());
         match shape {
             ("detach", [x]) => return Ok(Expression::Detach(Box::new(self.number(x, schema, input)?))),
-            ("coalesce", list) => return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?)),
+            ("coalesce", list) => {
+                return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?));
+            }
             ("log", [x]) => return Ok(Expression::Unary(Unary::Log10, Box::new(self.number(x, schema, input)?))),
             ("log", [base, x]) => {
                 let (base, x) = both(self.number(base, schema, input), self.number(x, schema, input))?;
@@ -188,7 +194,8 @@ impl Splitter<'_> {
     fn subquery(&mut self, subquery: &Subquery, input: &mut Relation) -> Result<Expression> {
         let relation = self.relation(&subquery.subquery)?;
         if !relation.weight.is_empty() {
-            return Err(Error::new("a scalar sub-query whose row is filtered by a live condition").hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
+            return Err(Error::new("a scalar sub-query whose row is filtered by a live condition")
+                .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
         }
         self.one_row(relation, input)
     }
@@ -298,13 +305,19 @@ fn takes_text(e: &Expr, schema: &DFSchema) -> bool {
 }
 
 fn no_gradient(e: &Expr) -> Error {
-    Error::new(format!("{} has no gradient", e.human_display())).at(place(e)).hint("compute it in a table before training, or use a function that has a slope")
+    Error::new(format!("{} has no gradient", e.human_display()))
+        .at(place(e))
+        .hint("compute it in a table before training, or use a function that has a slope")
 }
 
 fn step(e: &Expr, what: &str) -> Error {
-    Error::new(format!("{what}: {}", e.human_display())).at(place(e)).hint("CAST(... AS DOUBLE) before it, so that a small change of the value has an effect")
+    Error::new(format!("{what}: {}", e.human_display()))
+        .at(place(e))
+        .hint("CAST(... AS DOUBLE) before it, so that a small change of the value has an effect")
 }
 
 fn text(e: &Expr) -> Error {
-    Error::new(format!("a string function of a live value has no gradient: {}", e.human_display())).at(place(e)).hint("strings can only be made of frozen columns")
+    Error::new(format!("a string function of a live value has no gradient: {}", e.human_display()))
+        .at(place(e))
+        .hint("strings can only be made of frozen columns")
 }

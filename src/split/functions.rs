@@ -16,7 +16,10 @@ const UNARY: &[Unary] = &[Unary::Sigmoid, Unary::Relu, Unary::Gelu, Unary::Softp
 /// Makes our functions known to exact queries.
 pub fn register(context: &SessionContext) {
     for f in UNARY {
-        context.register_udf(ScalarUDF::from(Elementwise { function: *f, signature: Signature::uniform(1, vec![DataType::Float64, DataType::Float32], Volatility::Immutable) }));
+        context.register_udf(ScalarUDF::from(Elementwise {
+            function: *f,
+            signature: Signature::uniform(1, vec![DataType::Float64, DataType::Float32], Volatility::Immutable),
+        }));
     }
     for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax] {
         context.register_udf(ScalarUDF::from(RowFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
@@ -74,7 +77,9 @@ impl ScalarUDFImpl for First {
 
     fn return_type(&self, arguments: &[DataType]) -> EngineResult<DataType> {
         if self.name != "detach" && arguments[0] != DataType::Boolean {
-            return Err(Error::new(format!("{} takes a predicate, not {}", self.name, arguments[0])).hint(format!("{}(a > b)", self.name)).into());
+            return Err(Error::new(format!("{} takes a predicate, not {}", self.name, arguments[0]))
+                .hint(format!("{}(a > b)", self.name))
+                .into());
         }
         Ok(arguments[0].clone())
     }

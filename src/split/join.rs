@@ -34,12 +34,24 @@ impl Splitter<'_> {
         Ok((frozen, live))
     }
 
-    fn join_skeletons(&mut self, left: Relation, right: Relation, kind: JoinType, frozen: Vec<Expr>, schema: &DFSchema) -> Result<Relation> {
+    fn join_skeletons(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        kind: JoinType,
+        frozen: Vec<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Relation> {
         let (left_plan, right_plan) = (left.plan.clone(), right.plan.clone());
         let mut both = Self::beside(left, right, left_plan.clone());
         let on = frozen.iter().map(|e| self.skeleton_expression(e, schema, &both)).collect::<Result<Vec<_>>>()?;
         let builder = LogicalPlanBuilder::from(left_plan);
-        both.plan = if on.is_empty() && kind == JoinType::Inner { builder.cross_join(right_plan)? } else { builder.join_on(right_plan, kind, on)? }.build()?;
+        both.plan = if on.is_empty() && kind == JoinType::Inner {
+            builder.cross_join(right_plan)?
+        } else {
+            builder.join_on(right_plan, kind, on)?
+        }
+        .build()?;
         Ok(both)
     }
 
@@ -84,7 +96,14 @@ impl Splitter<'_> {
     }
 
     /// Pairs with the weight of their match, and each left row alone with the product of (1 - match).
-    fn soft_outer_join(&mut self, left: Relation, right: Relation, frozen: Vec<Expr>, live: Vec<Expr>, schema: &DFSchema) -> Result<Relation> {
+    fn soft_outer_join(
+        &mut self,
+        left: Relation,
+        right: Relation,
+        frozen: Vec<Expr>,
+        live: Vec<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Relation> {
         let (right_width, right_columns) = (right.columns.len(), right.columns.clone());
         // The left rows, finished: their live columns and weight become columns of a stage.
         let left_weight = product(left.weight.clone());
@@ -118,8 +137,10 @@ impl Splitter<'_> {
         let mut expressions = weight;
         let stage = self.close(&rows, Grouping::Keys, vec![left_key], &mut expressions, vec![], vec![])?;
         self.stages[stage].weight = expressions;
-        self.stages[stage].outputs =
-            vec![Output { value: OutputValue::Aggregate { aggregate: Aggregate::Absence, argument: None, filter: None }, label: "no match".into() }];
+        self.stages[stage].outputs = vec![Output {
+            value: OutputValue::Aggregate { aggregate: Aggregate::Absence, argument: None, filter: None },
+            label: "no match".into(),
+        }];
         let (relation, renamed, row) = self.read_stage(stage, &[left_key], &rows.names)?;
         Ok((relation, renamed[&left_key], row))
     }
@@ -132,18 +153,33 @@ impl Splitter<'_> {
         right_columns: &[Slot],
         left_stage: usize,
     ) -> Result<Relation> {
-        let frozen: Vec<usize> = matches.relation.columns[..right_columns.len()].iter().filter_map(|s| if let Slot::Frozen(id) = s { Some(*id) } else { None }).collect();
+        let frozen: Vec<usize> = matches.relation.columns[..right_columns.len()]
+            .iter()
+            .filter_map(|s| if let Slot::Frozen(id) = s { Some(*id) } else { None })
+            .collect();
         let (key, pair_row, lone_row) = (self.fresh(), self.fresh(), self.fresh());
         self.sources.insert(pair_row, Source::Stage(matches.stage));
         self.sources.insert(lone_row, self.sources[&absent_row]);
         let null_rows = lit(ScalarValue::UInt32(None));
         let new: BTreeMap<usize, usize> = frozen.iter().map(|id| (*id, self.fresh())).collect();
-        let mut matched = vec![column(left_key).alias(column_name(key)), column(matches.row).alias(column_name(pair_row)), null_rows.clone().alias(column_name(lone_row))];
+        let mut matched = vec![
+            column(left_key).alias(column_name(key)),
+            column(matches.row).alias(column_name(pair_row)),
+            null_rows.clone().alias(column_name(lone_row)),
+        ];
         matched.extend(frozen.iter().map(|id| column(*id).alias(column_name(new[id]))));
         let matched = LogicalPlanBuilder::from(matches.relation.plan.clone()).project(matched)?.build()?;
-        let lone = LogicalPlanBuilder::from(left.relation.plan.clone()).join_on(absent.plan, JoinType::Left, [column(left.row).eq(column(absent_key))])?;
+        let lone = LogicalPlanBuilder::from(left.relation.plan.clone()).join_on(
+            absent.plan,
+            JoinType::Left,
+            [column(left.row).eq(column(absent_key))],
+        )?;
         let types = matches.relation.plan.schema().clone();
-        let mut alone = vec![column(left.row).alias(column_name(key)), null_rows.alias(column_name(pair_row)), column(absent_row).alias(column_name(lone_row))];
+        let mut alone = vec![
+            column(left.row).alias(column_name(key)),
+            null_rows.alias(column_name(pair_row)),
+            column(absent_row).alias(column_name(lone_row)),
+        ];
         for id in &frozen {
             let kind = types.field_with_unqualified_name(&column_name(*id))?.data_type().clone();
             alone.push(lit(ScalarValue::try_from(&kind)?).alias(column_name(new[id])));
@@ -151,7 +187,9 @@ impl Splitter<'_> {
         let lone = lone.project(alone)?.build()?;
         let union = LogicalPlanBuilder::from(matched).union(lone)?.build()?;
         let (left_again, renamed, left_row) = self.read_stage(left_stage, &left.passed, &left.relation.names)?;
-        let plan = LogicalPlanBuilder::from(left_again.plan.clone()).join_on(union, JoinType::Inner, [column(left_row).eq(column(key))])?.build()?;
+        let plan = LogicalPlanBuilder::from(left_again.plan.clone())
+            .join_on(union, JoinType::Inner, [column(left_row).eq(column(key))])?
+            .build()?;
         let mut relation = Relation { plan, ..left_again };
         let is_pair = self.fresh();
         relation.add(is_pair, "matched".into(), column(pair_row).is_not_null());
@@ -178,13 +216,15 @@ impl Splitter<'_> {
     /// Ends a stage whose rows are read again as they are: live columns and the weight become its outputs.
     fn finish_rows(&mut self, mut relation: Relation, weight: Option<Expression>) -> Result<FinishedRows> {
         relation.flush()?;
-        let mut expressions: Vec<Expression> = relation.columns.iter().filter_map(|s| if let Slot::Live(live) = s { Some(number(live.clone())) } else { None }).collect();
+        let mut expressions: Vec<Expression> =
+            relation.columns.iter().filter_map(|s| if let Slot::Live(live) = s { Some(number(live.clone())) } else { None }).collect();
         let live = expressions.len();
         expressions.extend(weight.clone());
         let passed: Vec<usize> = Self::all_columns(&relation.plan).into_iter().filter(|id| !self.sources.contains_key(id)).collect();
         let stage = self.close(&relation, Grouping::Rows, vec![], &mut expressions, passed.clone(), vec![])?;
         let label = |i: usize| if i < live { format!("column {}", i + 1) } else { "weight".into() };
-        self.stages[stage].outputs = expressions.into_iter().enumerate().map(|(i, e)| Output { value: OutputValue::Row(e), label: label(i) }).collect();
+        self.stages[stage].outputs =
+            expressions.into_iter().enumerate().map(|(i, e)| Output { value: OutputValue::Row(e), label: label(i) }).collect();
         let (mut finished, renamed, row) = self.read_stage(stage, &passed, &relation.names)?;
         let mut next = 0;
         finished.columns = relation

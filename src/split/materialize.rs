@@ -4,7 +4,10 @@ use super::{Skeleton, Split};
 use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions,
+    UInt32Array,
+};
 use datafusion::arrow::compute::{cast, concat_batches, partition};
 use datafusion::arrow::datatypes::{DataType, UInt32Type};
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -37,7 +40,8 @@ impl Split {
         }
         let last = rows.last().map_or(0, |r: &Rows<R>| r.count);
         if last != 1 {
-            return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}")).hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
+            return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
+                .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
         }
         Ok(Materialized { pipeline: self.pipeline, rows, plans })
     }
@@ -98,7 +102,8 @@ async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, 
     let keys: Vec<_> = skeleton.keys.iter().map(name).collect();
     let aggregates: Vec<_> = skeleton.aggregates.iter().map(|(e, id)| e.clone().alias(id)).collect();
     // An aggregate needs something to compute; a count is dropped again by the projection.
-    let computed = if aggregates.is_empty() { vec![datafusion::functions_aggregate::count::count(lit(1)).alias("rows")] } else { aggregates };
+    let computed =
+        if aggregates.is_empty() { vec![datafusion::functions_aggregate::count::count(lit(1)).alias("rows")] } else { aggregates };
     let outputs: Vec<_> = keys.iter().cloned().chain(skeleton.aggregates.iter().map(|(_, id)| name(id))).collect();
     let mut plan = rows.aggregate(keys.clone(), computed)?.project(outputs)?;
     if !keys.is_empty() {
@@ -130,7 +135,13 @@ fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, usize)> {
     match array.data_type() {
         DataType::List(_) => {
             let lists: &ListArray = array.as_list();
-            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().slice(lists.value_offsets()[0] as usize, (lists.value_offsets()[lists.len()] - lists.value_offsets()[0]) as usize))
+            vectors(
+                lists.len(),
+                |i| lists.is_valid(i).then(|| lists.value(i)),
+                lists
+                    .values()
+                    .slice(lists.value_offsets()[0] as usize, (lists.value_offsets()[lists.len()] - lists.value_offsets()[0]) as usize),
+            )
         }
         DataType::LargeList(_) => {
             let lists: &LargeListArray = array.as_list();
@@ -149,7 +160,8 @@ fn vectors<R: Lanes>(rows: usize, row: impl Fn(usize) -> Option<ArrayRef>, all: 
     let lengths: Vec<Option<usize>> = (0..rows).map(|i| row(i).map(|r| r.len())).collect();
     let first = lengths.iter().flatten().next().copied().unwrap_or(0);
     if let Some(other) = lengths.iter().flatten().find(|n| **n != first) {
-        return Err(Error::new(format!("dimension mismatch: a vector column has rows of {first} and of {other} elements")).hint("give every row the same number of elements"));
+        return Err(Error::new(format!("dimension mismatch: a vector column has rows of {first} and of {other} elements"))
+            .hint("give every row the same number of elements"));
     }
     if lengths.iter().all(Option::is_some) {
         let (values, inner): (Vec<R>, usize) = reals(&all)?;

@@ -53,14 +53,26 @@ struct Skeleton {
 
 /// Splits the plan of an objective (prepared by [`prepare`]): one row, one number.
 pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
-    let mut splitter = Splitter { tables, next: 0, sources: BTreeMap::new(), stages: vec![], skeletons: vec![], refusals: vec![], reached: BTreeSet::new() };
+    let mut splitter = Splitter {
+        tables,
+        next: 0,
+        sources: BTreeMap::new(),
+        stages: vec![],
+        skeletons: vec![],
+        refusals: vec![],
+        reached: BTreeSet::new(),
+    };
     let outcome = splitter.objective(plan);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
         return Err(error);
     }
     let objective = outcome?;
     let outermost = outermost(&splitter.stages);
-    let split = Split { pipeline: Pipeline { stages: splitter.stages, outermost, objective }, skeletons: splitter.skeletons, reached: splitter.reached };
+    let split = Split {
+        pipeline: Pipeline { stages: splitter.stages, outermost, objective },
+        skeletons: splitter.skeletons,
+        reached: splitter.reached,
+    };
     check::check(&split)?;
     Ok(split)
 }
@@ -98,16 +110,21 @@ fn column(id: usize) -> Expr {
 impl Splitter<'_> {
     fn objective(&mut self, plan: &LogicalPlan) -> Result<Expression> {
         if plan.schema().fields().len() != 1 {
-            return Err(Error::new(format!("a TRAIN objective has one column, this one has {}", plan.schema().fields().len())).hint("SELECT the one number to minimize or maximize"));
+            return Err(Error::new(format!("a TRAIN objective has one column, this one has {}", plan.schema().fields().len()))
+                .hint("SELECT the one number to minimize or maximize"));
         }
         let kind = plan.schema().field(0).data_type();
         if !kind.is_numeric() && !kind.is_null() {
-            return Err(Error::new(format!("a TRAIN objective is a number, this one is {kind}")).hint("SELECT the one number to minimize or maximize"));
+            return Err(Error::new(format!("a TRAIN objective is a number, this one is {kind}"))
+                .hint("SELECT the one number to minimize or maximize"));
         }
         let mut relation = self.relation(plan)?;
-        let Live::Number(objective) = relation.live(0)? else { return Err(Error::new("a TRAIN objective is a number, this one is a truth value").hint("CAST(... AS DOUBLE)")) };
+        let Live::Number(objective) = relation.live(0)? else {
+            return Err(Error::new("a TRAIN objective is a number, this one is a truth value").hint("CAST(... AS DOUBLE)"));
+        };
         if !relation.weight.is_empty() {
-            return Err(Error::new("the one row of the objective is itself filtered by a live condition").hint("aggregate over it: SELECT SUM(...) or AVG(...)"));
+            return Err(Error::new("the one row of the objective is itself filtered by a live condition")
+                .hint("aggregate over it: SELECT SUM(...) or AVG(...)"));
         }
         relation.flush()?;
         let mut expressions = vec![objective];
@@ -138,11 +155,22 @@ impl Splitter<'_> {
             expression.renumber(&mut |id, is_row| slots.slot(id, is_row.then(|| self.sources[&id])));
         }
         let schema = relation.plan.schema().clone();
-        let residuals = slots.ids.iter().map(|id| Residual { name: relation.names.get(id).cloned().unwrap_or_else(|| column_name(*id)), kind: slots.kind(*id, &schema) });
-        let stage = Stage { name: format!("stage {}", number + 1), residuals: residuals.collect(), inputs: slots.inputs.clone(), weight: vec![], grouping, outputs: vec![] };
+        let residuals = slots.ids.iter().map(|id| Residual {
+            name: relation.names.get(id).cloned().unwrap_or_else(|| column_name(*id)),
+            kind: slots.kind(*id, &schema),
+        });
+        let stage = Stage {
+            name: format!("stage {}", number + 1),
+            residuals: residuals.collect(),
+            inputs: slots.inputs.clone(),
+            weight: vec![],
+            grouping,
+            outputs: vec![],
+        };
         let mut columns: Vec<usize> = slots.ids.clone();
         let aggregate_inputs = aggregates.iter().flat_map(|(e, _)| e.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>());
-        let read_by_aggregates: Vec<usize> = aggregate_inputs.filter_map(|name| name.strip_prefix('c').and_then(|n| n.parse().ok())).collect();
+        let read_by_aggregates: Vec<usize> =
+            aggregate_inputs.filter_map(|name| name.strip_prefix('c').and_then(|n| n.parse().ok())).collect();
         for id in keys.iter().chain(&kept).chain(&read_by_aggregates) {
             if !columns.contains(id) {
                 columns.push(*id);

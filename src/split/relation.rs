@@ -92,16 +92,32 @@ impl Splitter<'_> {
             LogicalPlan::Limit(limit) => {
                 let mut input = self.relation(&limit.input)?;
                 if input.live_order || !input.weight.is_empty() {
-                    return Err(refusal("LIMIT over a live order or a live filter", plan, "relaxed top-k is not supported yet: filter by a learned threshold instead"));
+                    return Err(refusal(
+                        "LIMIT over a live order or a live filter",
+                        plan,
+                        "relaxed top-k is not supported yet: filter by a learned threshold instead",
+                    ));
                 }
                 input.flush()?;
                 input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
                 Ok(input)
             }
-            LogicalPlan::Distinct(Distinct::All(_)) => Err(refusal("DISTINCT over a live relation", plan, "it is not supported yet: GROUP BY the frozen columns instead")),
-            LogicalPlan::Join(join) => Err(refusal(&format!("a {} join with a live side", join.join_type), plan, "it is not supported yet: use an inner or a left join")),
-            LogicalPlan::Window(_) => Err(refusal("a window function over a live relation", plan, "it is not supported yet: compute it in a table first, or aggregate with GROUP BY")),
-            LogicalPlan::Union(_) => Err(refusal("UNION of live relations", plan, "it is not supported yet: add the aggregates of the parts instead")),
+            LogicalPlan::Distinct(Distinct::All(_)) => {
+                Err(refusal("DISTINCT over a live relation", plan, "it is not supported yet: GROUP BY the frozen columns instead"))
+            }
+            LogicalPlan::Join(join) => Err(refusal(
+                &format!("a {} join with a live side", join.join_type),
+                plan,
+                "it is not supported yet: use an inner or a left join",
+            )),
+            LogicalPlan::Window(_) => Err(refusal(
+                "a window function over a live relation",
+                plan,
+                "it is not supported yet: compute it in a table first, or aggregate with GROUP BY",
+            )),
+            LogicalPlan::Union(_) => {
+                Err(refusal("UNION of live relations", plan, "it is not supported yet: add the aggregates of the parts instead"))
+            }
             other => Err(refusal("an operator that has no gradient", other, "compute it in a table before training")),
         }
     }
@@ -202,13 +218,18 @@ impl Splitter<'_> {
         }
         if live && sort.fetch.is_some() {
             let key = &sort.expr[0].expr;
-            return Err(Error::new("ORDER BY a live value with LIMIT").at(place(key)).hint("relaxed top-k is not supported yet: filter by a learned threshold instead"));
+            return Err(Error::new("ORDER BY a live value with LIMIT")
+                .at(place(key))
+                .hint("relaxed top-k is not supported yet: filter by a learned threshold instead"));
         }
         input.live_order = live;
         if live {
             return Ok(input);
         }
-        let keys = sort.expr.iter().map(|k| Ok(datafusion::logical_expr::SortExpr { expr: self.skeleton_expression(&k.expr, schema, &input)?, ..k.clone() }));
+        let keys = sort
+            .expr
+            .iter()
+            .map(|k| Ok(datafusion::logical_expr::SortExpr { expr: self.skeleton_expression(&k.expr, schema, &input)?, ..k.clone() }));
         let keys = keys.collect::<Result<Vec<_>>>()?;
         input.plan = LogicalPlanBuilder::from(input.plan.clone()).sort_with_limit(keys, sort.fetch)?.build()?;
         Ok(input)
@@ -234,7 +255,12 @@ impl Splitter<'_> {
     }
 
     /// A relation that reads a finished stage: the columns that it passes on under new numbers, and its rows.
-    pub(super) fn read_stage(&mut self, stage: usize, passed: &[usize], names: &BTreeMap<usize, String>) -> Result<(Relation, BTreeMap<usize, usize>, usize)> {
+    pub(super) fn read_stage(
+        &mut self,
+        stage: usize,
+        passed: &[usize],
+        names: &BTreeMap<usize, String>,
+    ) -> Result<(Relation, BTreeMap<usize, usize>, usize)> {
         let table = self.skeletons[stage].table.clone();
         let row = self.fresh();
         self.sources.insert(row, Source::Stage(stage));

@@ -33,7 +33,8 @@ pub struct LiveTable {
 impl LiveTable {
     /// `rows` holds all columns of the table, in one batch.
     pub fn new(number: usize, schema: &str, name: &str, parameters: Vec<(String, usize)>, rows: &RecordBatch) -> Result<Self> {
-        let frozen: Vec<usize> = (0..rows.num_columns()).filter(|i| !parameters.iter().any(|(p, _)| p == rows.schema().field(*i).name())).collect();
+        let frozen: Vec<usize> =
+            (0..rows.num_columns()).filter(|i| !parameters.iter().any(|(p, _)| p == rows.schema().field(*i).name())).collect();
         let batch = with_row_numbers(&rows.project(&frozen)?)?;
         let frozen = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
         Ok(Self { number, schema: schema.to_string(), name: name.to_string(), parameters, frozen })
@@ -73,7 +74,13 @@ pub(super) fn source(table: Arc<StageTable>) -> Arc<dyn TableSource> {
 
 impl StageTable {
     /// The columns of a finished stage: keys or kept columns, then frozen aggregates.
-    pub fn columns(plan: &LogicalPlan, schema: &DFSchema, keys: &[usize], kept: &[usize], aggregates: &[(Expr, usize)]) -> Result<Vec<Field>> {
+    pub fn columns(
+        plan: &LogicalPlan,
+        schema: &DFSchema,
+        keys: &[usize],
+        kept: &[usize],
+        aggregates: &[(Expr, usize)],
+    ) -> Result<Vec<Field>> {
         let mut fields = vec![];
         for id in keys.iter().chain(kept) {
             fields.push(plan.schema().field_with_unqualified_name(&super::column_name(*id))?.as_ref().clone());
@@ -104,7 +111,9 @@ impl StageTable {
             .zip(numbered.columns())
             .map(|(f, c)| if f.data_type() == c.data_type() { Ok(c.clone()) } else { datafusion::arrow::compute::cast(c, f.data_type()) })
             .collect::<Result<_, _>>()?;
-        let schema = Arc::new(Schema::new(self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(f.name() != ROW)).collect::<Vec<_>>()));
+        let schema = Arc::new(Schema::new(
+            self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(f.name() != ROW)).collect::<Vec<_>>(),
+        ));
         let batch = RecordBatch::try_new(schema.clone(), cast)?;
         self.finished.set(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?)).map_err(|_| Error::new("a stage was materialized twice"))
     }
@@ -120,7 +129,13 @@ impl TableProvider for StageTable {
         TableType::Temporary
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, filters: &[Expr], limit: Option<usize>) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
         let Some(table) = self.finished.get() else {
             return Err(Error::new("a skeleton reads a stage that is not finished").into());
         };

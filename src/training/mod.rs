@@ -88,7 +88,15 @@ pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize,
         }
         let gradient_norm = optimizer.step(program, sign);
         let elapsed = start.elapsed();
-        let line = Step { step, epoch, objective, temperature, gradient_norm, rows_per_second: rows_now * step as f64 / elapsed.as_secs_f64().max(1e-9), elapsed };
+        let line = Step {
+            step,
+            epoch,
+            objective,
+            temperature,
+            gradient_norm,
+            rows_per_second: rows_now * step as f64 / elapsed.as_secs_f64().max(1e-9),
+            elapsed,
+        };
         if !observe(line) {
             return Ok(false);
         }

@@ -1,0 +1,188 @@
+//! Relax and fit: the part of a TRAIN that computes, in the precision of its columns. It runs on a thread of its own.
+
+use super::settings::Clauses;
+use crate::algebra::Parameter;
+use crate::error::{Error, Place, Result};
+use crate::grammar::Length;
+use crate::program::{Lanes, Machine, Sampling, Slot, Value, gradient};
+use crate::relaxation::{self, Note, Relaxed, STOPS};
+use crate::split::Materialized;
+use crate::training::{self, Program, Projection, Sample, Settings, Step};
+use std::sync::Arc;
+
+/// A learnable column with its values, as the run starts from them and as it leaves them.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub parameter: Parameter,
+    /// Rows x width.
+    pub values: Vec<f64>,
+    pub projection: Option<Projection>,
+    /// Whether TRAIN lists it, so that it must be reached.
+    pub listed: bool,
+}
+
+/// A program that is ready to run, with what `EXPLAIN` says about it.
+pub(super) struct Ready<R> {
+    pub program: Program<R>,
+    pub relaxed: Relaxed<R>,
+    pub residuals: Arc<Vec<Vec<R>>>,
+    pub scales: Vec<(Slot, f64)>,
+    /// Numbers of the columns that the gradient reaches.
+    pub reached: Vec<usize>,
+    /// Rows that one step goes over.
+    pub rows: usize,
+}
+
+/// What a run ends with.
+pub(super) struct Learned {
+    pub columns: Vec<Column>,
+    pub reached: Vec<usize>,
+    pub relaxed_objective: f64,
+    pub steps: u64,
+}
+
+/// Makes the program of a materialized query and its backward pass.
+pub(super) fn ready<R: Lanes>(materialized: Materialized<R>, columns: &[Column], clauses: &Clauses) -> Result<Ready<R>> {
+    let Materialized { pipeline, rows, .. } = materialized;
+    if clauses.batch.is_some() && pipeline.outermost.is_none() {
+        return Err(Error::new("BATCH needs a query with one outermost aggregate over rows")
+            .hint("leave BATCH out, or write the objective as one aggregate: SELECT AVG(...) FROM ..."));
+    }
+    let most_rows = rows.iter().map(|r| r.count).max().unwrap_or(1);
+    let parameters: Vec<Parameter> = columns.iter().map(|c| c.parameter.clone()).collect();
+    let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, clauses.softness, clauses.batch.is_some())?;
+    let graph = relaxed.graph.clone();
+    let gradients = gradient(&graph, relaxed.objective.value, &relaxed.parameters);
+    let reached: Vec<usize> = (0..columns.len()).filter(|i| gradients[*i].is_some()).collect();
+    must_reach(columns, &reached, &relaxed.notes)?;
+    let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
+    // An output must not be the memory of a parameter itself.
+    let apart = |v: Value| if graph.is_leaf(v) { graph.detach(v) } else { v };
+    let presence = relaxed.objective.presence.unwrap_or_else(|| graph.number(1.0));
+    let mut outputs = vec![apart(relaxed.objective.value), apart(presence)];
+    outputs.extend(gradients.iter().flatten().map(|g| apart(*g)));
+    let mut machine = Machine::build(&graph, residuals.clone(), &outputs, clauses.batch.is_some());
+    let start: Vec<Vec<R>> = columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect();
+    let scales = relaxation::scales(&relaxed, &residuals, &start, clauses.temperature.first);
+    settle(&mut machine, &relaxed, &scales, &start, clauses.temperature.first);
+    let sample = relaxed.sample.as_ref().map(|s| Sample {
+        rows: s.rows,
+        scale: s.scale,
+        sampling: Sampling::new(&graph, relaxed.objective.value, s.domain),
+    });
+    let parameters = reached.iter().enumerate().map(|(output, &slot)| training::Parameter {
+        slot: slot as Slot,
+        output: output + 2,
+        width: columns[slot].parameter.width(),
+        projection: columns[slot].projection,
+    });
+    let program = Program { machine, parameters: parameters.collect(), temperature: relaxed.temperature, sample };
+    Ok(Ready { program, relaxed, residuals, scales, reached, rows: most_rows })
+}
+
+/// Runs the steps of a TRAIN.
+pub(super) fn learn<R: Lanes>(
+    materialized: Materialized<R>,
+    mut columns: Vec<Column>,
+    clauses: &Clauses,
+    observe: &mut dyn FnMut(Step) -> bool,
+) -> Result<Option<Learned>> {
+    resolution::<R>(clauses)?;
+    let mut ready = ready(materialized, &columns, clauses)?;
+    let rows = ready.program.sample.as_ref().map_or(ready.rows, |s| s.rows);
+    let per_epoch = clauses.batch.map_or(1, |b| rows.div_ceil(b.max(1)).max(1)) as u64;
+    let steps = match clauses.length {
+        Length::Steps(n) => n,
+        Length::Epochs(n) => n.saturating_mul(per_epoch),
+    };
+    let settings = Settings {
+        maximize: clauses.maximize,
+        optimizer: clauses.optimizer,
+        steps,
+        batch: clauses.batch,
+        temperature: clauses.temperature,
+        seed: clauses.seed,
+    };
+    let finished = training::fit(&mut ready.program, &settings, rows, observe).map_err(|e| located(e, &mut ready, &columns))?;
+    if !finished {
+        return Ok(None);
+    }
+    let relaxed_objective = ready.program.machine.output(0)[0].wide();
+    for &i in &ready.reached {
+        columns[i].values = ready.program.machine.parameter_mut(i as Slot).iter().map(|x| x.wide()).collect();
+    }
+    Ok(Some(Learned { columns, reached: ready.reached, relaxed_objective, steps }))
+}
+
+fn settle<R: Lanes>(machine: &mut Machine<R>, relaxed: &Relaxed<R>, scales: &[(Slot, f64)], values: &[Vec<R>], temperature: f64) {
+    for (slot, values) in values.iter().enumerate() {
+        let ours = machine.parameter_mut(slot as Slot);
+        if !ours.is_empty() {
+            ours.copy_from_slice(values);
+        }
+    }
+    machine.set(relaxed.temperature, temperature);
+    for &(slot, scale) in scales {
+        machine.set(slot, scale);
+    }
+    if let Some(sample) = &relaxed.sample {
+        machine.set(sample.scale, 1.0);
+    }
+}
+
+/// A listed column that no gradient reaches is an error, and so is a run that reaches none.
+fn must_reach(columns: &[Column], reached: &[usize], notes: &[Note]) -> Result<()> {
+    let stops: Vec<&str> = notes.iter().filter(|n| n.became == STOPS).map(|n| n.operator.as_str()).collect();
+    let at = |error: Error| if stops.is_empty() { error } else { error.at(Place::Expression(stops.join("; "))) };
+    let lost = columns.iter().enumerate().filter(|(i, c)| c.listed && !reached.contains(i));
+    let refusals: Vec<Error> = lost
+        .map(|(_, c)| {
+            let what = format!("no gradient reaches the learnable column {}", c.parameter.name);
+            at(Error::new(what).hint("use it in the objective where small changes have an effect, or do not list it after TRAIN"))
+        })
+        .collect();
+    if let Some(error) = Error::all(refusals) {
+        return Err(error);
+    }
+    if reached.is_empty() {
+        let names: Vec<&str> = columns.iter().map(|c| c.parameter.name.as_str()).collect();
+        let what = format!("no gradient reaches a learnable column; the objective reads {}", names.join(", "));
+        return Err(at(Error::new(what).hint("use them where small changes have an effect")));
+    }
+    Ok(())
+}
+
+/// A temperature must be larger than the rounding of the numbers that it divides.
+fn resolution<R: Lanes>(clauses: &Clauses) -> Result<()> {
+    let finest = 16.0 * if size_of::<R>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    let lowest = clauses.temperature.first.min(clauses.temperature.last);
+    if lowest < finest {
+        let kind = if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" };
+        return Err(Error::new(format!("the temperature {lowest} is below the resolution of {kind} columns"))
+            .hint(format!("use at least {finest:.1e}")));
+    }
+    Ok(())
+}
+
+/// The first operator whose values are not finite, or that gave NULL.
+fn located<R: Lanes>(error: Error, ready: &mut Ready<R>, columns: &[Column]) -> Error {
+    let Some(Place::Step { step, .. }) = error.refusals().first().and_then(|r| r.place.clone()) else { return error };
+    let what = error.refusals()[0].what.clone();
+    let values: Vec<Vec<R>> = (0..columns.len())
+        .map(|i| {
+            let now = ready.program.machine.parameter_mut(i as Slot).to_vec();
+            if now.is_empty() { columns[i].values.iter().map(|x| R::of(*x)).collect() } else { now }
+        })
+        .collect();
+    let graph = ready.relaxed.graph.clone();
+    let culprit = graph.labels().into_iter().find(|(value, _)| {
+        let mut machine = Machine::build(&graph, ready.residuals.clone(), &[graph.detach(*value)], false);
+        settle(&mut machine, &ready.relaxed, &ready.scales, &values, 1.0);
+        machine.run();
+        machine.output(0).iter().any(|x| !x.wide().is_finite())
+    });
+    let operator = culprit.map_or_else(|| "the objective".to_string(), |(_, label)| label.to_string());
+    Error::new(what)
+        .at(Place::Step { step, operator })
+        .hint("lower the learning rate, or keep the arguments of LN, SQRT and / away from 0; the database keeps its values")
+}

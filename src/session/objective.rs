@@ -1,0 +1,194 @@
+//! The objective of a TRAIN: its plan, the tables with learnable columns that it reads, and its exact value.
+
+use super::catalog::{self, MAIN};
+use super::create::place;
+use super::{Session, kept, query};
+use crate::algebra::Parameter;
+use crate::error::{Error, Result};
+use crate::grammar::{self, Target, Train};
+use crate::split::{self, LiveTable, Split};
+use crate::storage::Snapshot;
+use crate::table::{self, TableDefinition};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::TableReference;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::logical_expr::{LogicalPlan, TableScan};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as PlainStatement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use std::sync::Arc;
+
+/// A planned and split objective over one snapshot.
+pub(super) struct Objective {
+    pub snapshot: Snapshot,
+    pub split: Split,
+    /// Tables with live columns, by number, with all their rows.
+    pub tables: Vec<(TableDefinition, RecordBatch)>,
+    /// Live columns, by number.
+    pub parameters: Vec<Parameter>,
+    /// Whether every live column is REAL, so that the program may compute in single precision.
+    pub single: bool,
+    context: SessionContext,
+    plan: LogicalPlan,
+}
+
+impl Objective {
+    pub async fn new(session: &Session, train: &Train) -> Result<Self> {
+        let (context, snapshot) = session.context().await?;
+        let targets = targets(&snapshot, session, &train.targets);
+        let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(train.objective.clone())));
+        let plan = query::plan(&context, &statement).await;
+        let (plan, ()) = match (plan, targets) {
+            (Ok(plan), Ok(())) => (plan, ()),
+            (plan, targets) => return Err(Error::all(plan.err().into_iter().chain(targets.err())).expect("one of them failed")),
+        };
+        let mut tables = vec![];
+        for definition in read_tables(&plan, &snapshot)? {
+            if definition.columns.iter().any(|c| c.learnable && is_target(&train.targets, &definition.name, &c.name)) {
+                let rows = kept::all_rows(&context, &snapshot, &definition).await?;
+                tables.push((definition, rows));
+            }
+        }
+        let (live, parameters) = live_tables(&tables, &train.targets)?;
+        if parameters.is_empty() {
+            return Err(Error::new("the objective reads no learnable column, so there is nothing to train")
+                .at(place(train.objective_position))
+                .hint("read a table with LEARNABLE columns in it: SELECT * FROM nabla.learnable_columns"));
+        }
+        let plan = with_rows(plan, &tables)?;
+        let split = split::split(&split::prepare(plan.clone(), &context.state())?, &live)?;
+        let single = split.reached.iter().all(|p| {
+            let (definition, _) = &tables[parameters[*p].table];
+            let column = parameters[*p].name.rsplit_once('.').map_or("", |(_, c)| c);
+            definition.column(column).is_some_and(|c| table::element_type(&c.data_type) == &DataType::Float32)
+        });
+        Ok(Self { snapshot, split, tables, parameters, single, context, plan })
+    }
+
+    /// A context that runs skeletons in one partition, so that the same query gives the same order of rows.
+    pub fn one_partition(context: &SessionContext) -> SessionContext {
+        let config: SessionConfig = context.copied_config().with_target_partitions(1);
+        let state = datafusion::execution::SessionStateBuilder::new_from_existing(context.state()).with_config(config).build();
+        SessionContext::new_with_state(state)
+    }
+
+    /// The parts that outlive the split.
+    pub fn into_parts(self) -> (Split, Exact, Vec<(TableDefinition, RecordBatch)>, Vec<Parameter>) {
+        (self.split, Exact { context: self.context, plan: self.plan, snapshot: self.snapshot }, self.tables, self.parameters)
+    }
+}
+
+/// The same query, to be run exactly.
+pub(super) struct Exact {
+    pub context: SessionContext,
+    pub snapshot: Snapshot,
+    plan: LogicalPlan,
+}
+
+impl Exact {
+    /// The exact objective over these rows of the tables with live columns; `None` for NULL.
+    pub async fn value(&self, tables: &[(TableDefinition, RecordBatch)]) -> Result<Option<f64>> {
+        let plan = with_rows(self.plan.clone(), tables)?;
+        let batches = self.context.execute_logical_plan(plan).await?.collect().await?;
+        let found: Vec<ArrayRef> = batches.iter().filter(|b| b.num_rows() > 0).map(|b| b.column(0).clone()).collect();
+        let Some(value) = found.first() else { return Ok(None) };
+        let value = arrow::compute::cast(value, &DataType::Float64)?;
+        Ok(value.as_primitive::<Float64Type>().iter().next().flatten())
+    }
+}
+
+/// What TRAIN lists must be there and be learnable.
+fn targets(snapshot: &Snapshot, session: &Session, targets: &[Target]) -> Result<()> {
+    let refusals = targets.iter().filter_map(|target| target_error(snapshot, session, target).map(|e| e.at(place(target.position))));
+    Error::all(refusals).map_or(Ok(()), Err)
+}
+
+fn target_error(snapshot: &Snapshot, session: &Session, target: &Target) -> Option<Error> {
+    let Some(table) = snapshot.table(MAIN, &target.table) else {
+        if session.temporary.contains(&target.table) {
+            return Some(
+                Error::new(format!("'{}' is an external table: its columns cannot be learned", target.table))
+                    .hint("CREATE TABLE ... AS SELECT * FROM it, and make a column LEARNABLE"),
+            );
+        }
+        let error = Error::new(format!("table '{}' not found", target.table));
+        let known = snapshot.tables().iter().filter(|t| t.schema == MAIN).map(|t| t.name.as_str());
+        return Some(match grammar::nearest(&target.table, known) {
+            Some(meant) => error.hint(format!("did you mean '{meant}'?")),
+            None => error.hint("TRAIN names tables or table.columns, then MINIMIZE or MAXIMIZE"),
+        });
+    };
+    match &target.column {
+        None if table.columns.iter().any(|c| c.learnable) => None,
+        None => Some(
+            Error::new(format!("table '{}' has no learnable column", table.name))
+                .hint(format!("ALTER TABLE {} ALTER COLUMN ... SET LEARNABLE", table.name)),
+        ),
+        Some(name) => match kept::column(table, name) {
+            Ok(column) if column.learnable => None,
+            Ok(_) => Some(
+                Error::new(format!("column '{name}' of table '{}' is not learnable", table.name))
+                    .hint(format!("ALTER TABLE {} ALTER COLUMN {name} SET LEARNABLE", table.name)),
+            ),
+            Err(error) => Some(error),
+        },
+    }
+}
+
+fn is_target(targets: &[Target], table: &str, column: &str) -> bool {
+    targets.is_empty() || targets.iter().any(|t| t.table == table && t.column.as_deref().is_none_or(|c| c == column))
+}
+
+fn definition_of<'a>(name: &TableReference, tables: impl IntoIterator<Item = &'a TableDefinition>) -> Option<&'a TableDefinition> {
+    tables.into_iter().find(|t| t.name == name.table() && t.schema == name.schema().unwrap_or(catalog::MAIN))
+}
+
+/// The users' tables that a plan reads, sub-queries included, each once and in the order in which they are met.
+fn read_tables(plan: &LogicalPlan, snapshot: &Snapshot) -> Result<Vec<TableDefinition>> {
+    let mut found: Vec<TableDefinition> = vec![];
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Some(definition) = definition_of(&scan.table_name, snapshot.tables())
+            && definition.schema == MAIN
+            && !found.contains(definition)
+        {
+            found.push(definition.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+fn live_tables(tables: &[(TableDefinition, RecordBatch)], targets: &[Target]) -> Result<(Vec<LiveTable>, Vec<Parameter>)> {
+    let (mut live, mut parameters) = (vec![], vec![]);
+    for (number, (definition, rows)) in tables.iter().enumerate() {
+        let mut columns = vec![];
+        for column in definition.columns.iter().filter(|c| c.learnable && is_target(targets, &definition.name, &c.name)) {
+            columns.push((column.name.clone(), parameters.len()));
+            parameters.push(Parameter {
+                table: number,
+                name: format!("{}.{}", definition.name, column.name),
+                rows: rows.num_rows(),
+                dimensions: column.dimensions.clone(),
+            });
+        }
+        live.push(LiveTable::new(number, &definition.schema, &definition.name, columns, rows)?);
+    }
+    Ok((live, parameters))
+}
+
+/// The plan with these rows in place of what the tables hold.
+fn with_rows(plan: LogicalPlan, tables: &[(TableDefinition, RecordBatch)]) -> Result<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|node| {
+        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+        let Some((_, rows)) = tables.iter().find(|(t, _)| definition_of(&scan.table_name, [t]).is_some()) else {
+            return Ok(Transformed::no(node));
+        };
+        let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+        let scan = TableScan { source: provider_as_source(Arc::new(table)), ..scan.clone() };
+        Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+    })?;
+    Ok(replaced.data)
+}

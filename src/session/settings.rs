@@ -1,0 +1,165 @@
+//! The clauses of TRAIN as settings: known options, in their ranges. All that is wrong is said at once.
+
+use super::create::place;
+use crate::error::{Error, Result};
+use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Train, nearest};
+use crate::relaxation::{Logic, Softness};
+use crate::scalar::Unary;
+use crate::training::{Optimizer, Temperature};
+
+/// What the clauses say; how many steps an epoch has is only known with the rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Clauses {
+    pub maximize: bool,
+    pub optimizer: Optimizer,
+    pub length: Length,
+    pub batch: Option<usize>,
+    pub seed: u64,
+    pub temperature: Temperature,
+    pub softness: Softness,
+}
+
+const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
+const LATER: [&str; 5] = ["momentum", "adamw", "adagrad", "rmsprop", "lbfgs"];
+
+/// Without USING: Adam with a learning rate of 0.01; without FOR: 100 epochs; without SEED: 0.
+pub(super) fn clauses(train: &Train) -> Result<Clauses> {
+    let mut refusals = vec![];
+    let optimizer = train.optimizer.as_ref().map_or(adam(&mut Options::new(&[])), |call| optimizer(call, &mut refusals));
+    let mut options = Options::new(&train.relax);
+    let first = options.positive("temperature", 0.5);
+    let last = options.positive("final_temperature", first.min(0.02));
+    let scale = options.one_of("scale", &["auto", "none"]);
+    let sigmoid = options.one_of("sigmoid", &["logistic", "laplace", "cauchy", "linear"]);
+    let logic = options.one_of("logic", &["product", "godel", "lukasiewicz"]);
+    if options.one_of("forward", &["relaxed", "exact"]) == "exact" {
+        options.refuse("forward", "forward => 'exact' is not supported yet".into(), "leave the option out");
+    }
+    refusals.extend(options.finish("RELAX"));
+    let softness = Softness {
+        sigmoid: match sigmoid {
+            "laplace" => Unary::LaplaceCdf,
+            "cauchy" => Unary::CauchyCdf,
+            "linear" => Unary::LinearCdf,
+            _ => Unary::Sigmoid,
+        },
+        logic: match logic {
+            "godel" => Logic::Godel,
+            "lukasiewicz" => Logic::Lukasiewicz,
+            _ => Logic::Product,
+        },
+        auto_scale: scale == "auto",
+    };
+    match Error::all(refusals) {
+        Some(error) => Err(error),
+        None => Ok(Clauses {
+            maximize: train.direction == Direction::Maximize,
+            optimizer,
+            length: train.length.unwrap_or(Length::Epochs(100)),
+            batch: train.batch.map(|b| usize::try_from(b).unwrap_or(usize::MAX)),
+            seed: train.seed.unwrap_or(0),
+            temperature: Temperature { first, last },
+            softness,
+        }),
+    }
+}
+
+fn optimizer(call: &Call, refusals: &mut Vec<Error>) -> Optimizer {
+    let mut options = Options::new(&call.options);
+    let optimizer = match call.name.as_str() {
+        "sgd" => Optimizer::Sgd { learning_rate: options.positive("learning_rate", 0.01) },
+        "adam" => adam(&mut options),
+        name => {
+            let error = if LATER.contains(&name) {
+                Error::new(format!("the optimizer {name} is not supported yet")).hint("USING sgd or USING adam")
+            } else {
+                let error = Error::new(format!("unknown optimizer '{name}'"));
+                match nearest(name, OPTIMIZERS) {
+                    Some(meant) => error.hint(format!("did you mean {meant}?")),
+                    None => error.hint("the optimizers are sgd and adam"),
+                }
+            };
+            refusals.push(error.at(place(call.position)));
+            return adam(&mut Options::new(&[]));
+        }
+    };
+    refusals.extend(options.finish(&call.name));
+    optimizer
+}
+
+fn adam(options: &mut Options) -> Optimizer {
+    Optimizer::Adam {
+        learning_rate: options.positive("learning_rate", 0.01),
+        beta1: options.fraction("beta1", 0.9),
+        beta2: options.fraction("beta2", 0.999),
+        epsilon: options.positive("epsilon", 1e-8),
+    }
+}
+
+/// Options as they are asked for; what was never asked for is unknown.
+struct Options<'a> {
+    given: &'a [NamedOption],
+    known: Vec<&'static str>,
+    refusals: Vec<Error>,
+}
+
+impl<'a> Options<'a> {
+    fn new(given: &'a [NamedOption]) -> Self {
+        Self { given, known: vec![], refusals: vec![] }
+    }
+
+    fn find(&mut self, name: &'static str) -> Option<&'a NamedOption> {
+        self.known.push(name);
+        self.given.iter().find(|o| o.name == name)
+    }
+
+    fn refuse(&mut self, name: &'static str, what: String, hint: &str) {
+        if let Some(option) = self.given.iter().find(|o| o.name == name) {
+            self.refusals.push(Error::new(what).at(place(option.position)).hint(hint));
+        }
+    }
+
+    fn number(&mut self, name: &'static str, default: f64, range: &str, holds: fn(f64) -> bool) -> f64 {
+        match self.find(name).map(|o| &o.value) {
+            None => default,
+            Some(OptionValue::Number(x)) if holds(*x) => *x,
+            Some(value) => {
+                self.refuse(name, format!("{name} must be {range}, not {value}"), &format!("such as {name} => {default}"));
+                default
+            }
+        }
+    }
+
+    fn positive(&mut self, name: &'static str, default: f64) -> f64 {
+        self.number(name, default, "a positive number", |x| x > 0.0 && x.is_finite())
+    }
+
+    fn fraction(&mut self, name: &'static str, default: f64) -> f64 {
+        self.number(name, default, "a number of at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
+    }
+
+    /// One of a few words; the first is the default.
+    fn one_of(&mut self, name: &'static str, words: &[&'static str]) -> &'static str {
+        match self.find(name).map(|o| &o.value) {
+            None => words[0],
+            Some(OptionValue::Text(word)) if words.contains(&word.as_str()) => {
+                words.iter().find(|w| **w == word.as_str()).copied().unwrap_or(words[0])
+            }
+            Some(value) => {
+                self.refuse(name, format!("{name} cannot be {value}"), &format!("it is one of '{}'", words.join("', '")));
+                words[0]
+            }
+        }
+    }
+
+    fn finish(self, of: &str) -> Vec<Error> {
+        let unknown = self.given.iter().filter(|o| !self.known.contains(&o.name.as_str())).map(|o| {
+            let error = Error::new(format!("unknown option '{}' of {of}", o.name)).at(place(o.position));
+            match nearest(&o.name, self.known.iter().copied()) {
+                Some(meant) => error.hint(format!("did you mean '{meant}'?")),
+                None => error.hint(format!("the options are {}", self.known.join(", "))),
+            }
+        });
+        unknown.chain(self.refusals).collect()
+    }
+}
