@@ -34,13 +34,23 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let scripts = scripts(&matches);
     let command = Command { database: arguments.database, read_only: arguments.read_only, format: Some(arguments.format), scripts };
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => ExitCode::from(runtime.block_on(shell::run(command))),
-        Err(e) => {
-            eprintln!("error: the engine cannot start: {e}");
+    // Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
+    let work = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
+    let status = work.and_then(|work| work.join().map_err(|_| std::io::Error::other("it stopped unexpectedly"))).and_then(|status| status);
+    status.map_or_else(
+        |e| {
+            eprintln!("error: the engine failed: {e}");
             ExitCode::FAILURE
-        }
-    }
+        },
+        ExitCode::from,
+    )
+}
+
+const STACK: usize = 512 << 20;
+
+fn run(command: Command) -> std::io::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK / 8).build()?;
+    Ok(runtime.block_on(shell::run(command)))
 }
 
 /// -c and -f in the order in which they were written.

@@ -7,6 +7,7 @@ use crate::error::{Error, Place, Result};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParser, DFParserBuilder, Statement as PlainStatement};
 use datafusion::sql::sqlparser::ast::{self, CopyOption, CopySource, CopyTarget, Expr, Value};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
@@ -50,6 +51,12 @@ const FIRST_WORDS: [&str; 22] = [
     "ANALYZE",
 ];
 
+/// How deep expressions and queries may nest; the parser grows its stack as it needs.
+const DEPTH: usize = 300;
+
+/// How many operators may follow each other in one expression.
+const CHAIN: usize = 5_000;
+
 pub(super) struct Reader<'a> {
     pub source: &'a Source<'a>,
     pub parser: DFParser<'static>,
@@ -62,7 +69,8 @@ impl<'a> Reader<'a> {
         let start = tokens.first().map_or(Location::empty(), |t| t.span.start);
         let end = tokens.last().map_or(Location::empty(), |t| t.span.end);
         refuse_time_travel(&tokens)?;
-        let parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).build()?;
+        refuse_chains(&tokens)?;
+        let parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).with_recursion_limit(DEPTH).build()?;
         Ok(Self { source, parser, start, end })
     }
 
@@ -242,6 +250,28 @@ fn refuse_time_travel(tokens: &[TokenWithSpan]) -> Result<()> {
         let start = w[0].span.start;
         Err(Error::new("AT (VERSION => ...) is not supported yet").at(place((start.line, start.column))))
     })
+}
+
+/// `a + b + c + ...` nests to the left as deep as it is long, and every pass over it would need the stack for that.
+fn refuse_chains(tokens: &[TokenWithSpan]) -> Result<()> {
+    let (mut lengths, mut sets) = (vec![0], 0);
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => lengths.push(0),
+            Token::RParen | Token::RBracket => drop((lengths.len() > 1).then(|| lengths.pop())),
+            Token::Comma => lengths.iter_mut().next_back().into_iter().for_each(|length| *length = 0),
+            Token::Word(w) if matches!(w.keyword, Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT) => sets += 1,
+            Token::Word(w) if !matches!(w.keyword, Keyword::AND | Keyword::OR) => {}
+            Token::Whitespace(_) | Token::Number(..) | Token::SingleQuotedString(_) | Token::Period | Token::EOF => {}
+            _ => lengths.iter_mut().next_back().into_iter().for_each(|length| *length += 1),
+        }
+        if lengths.last().is_some_and(|length| *length > CHAIN) || sets > CHAIN {
+            let start = token.span.start;
+            let error = Error::new(format!("an expression has more than {CHAIN} operators in a row")).at(place((start.line, start.column)));
+            return Err(error.hint("write IN (...), or put the values into a table"));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn place((line, column): Position) -> Place {

@@ -14,6 +14,9 @@ use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, CastKind, Expr, Statement as SqlStatement, visit_expressions};
 use std::ops::ControlFlow;
 
+/// Types that are meant most often.
+const TYPES: [&str; 11] = ["REAL", "DOUBLE", "SMALLINT", "INT", "BIGINT", "DECIMAL", "TEXT", "BOOLEAN", "DATE", "TIMESTAMP", "BYTEA"];
+
 pub(super) async fn create_table(session: &Session, create: &CreateTable, text: &str) -> Result<Outcome> {
     session.writable()?;
     let (schema, name) = kept::object(&create.name)?;
@@ -128,7 +131,14 @@ fn dimensions(data_type: &ast::DataType) -> Result<(&ast::DataType, Vec<Option<u
 fn arrow_type(context: &SessionContext, data_type: &ast::DataType) -> Result<DataType> {
     let null = Expr::Value(ast::Value::Null.with_empty_span());
     let cast = Expr::Cast { kind: CastKind::Cast, expr: Box::new(null), data_type: data_type.clone(), array: false, format: None };
-    Ok(kept::constant(context, cast, 0)?.data_type().clone())
+    match kept::constant(context, cast, 0) {
+        Ok(values) => Ok(values.data_type().clone()),
+        Err(_) => {
+            let error = Error::new(format!("type {data_type} is not known"));
+            let meant = grammar::nearest(&data_type.to_string(), TYPES);
+            Err(error.hint(meant.map_or(format!("some types are {}", TYPES.join(", ")), |meant| format!("did you mean {meant}?"))))
+        }
+    }
 }
 
 fn primary_key(table: &mut TableDefinition, create: &CreateTable) -> Vec<Error> {

@@ -13,6 +13,9 @@ Statements end with a semicolon and may take several lines.
   \\help       this
 TRAIN ... { MINIMIZE | MAXIMIZE } ( SELECT ... ) learns; EXPLAIN TRAIN shows how.";
 
+const TABLES: &str = "SELECT table_schema, table_name, table_type FROM information_schema.tables
+WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name";
+
 /// How many entries the history keeps.
 const HISTORY: usize = 10_000;
 
@@ -35,7 +38,7 @@ pub(super) async fn talk(session: &Session, format: Format) -> Result<(), Stop> 
                 let _ = writeln!(stderr(), "{HELP}");
                 continue;
             }
-            "\\d" | "\\dt" => run_text(session, "SHOW TABLES", format).await,
+            "\\d" | "\\dt" => run_text(session, TABLES, format).await,
             word if word.starts_with('\\') => {
                 Err(Stop::Failed(Error::new(format!("unknown command {word}")).hint("\\help lists the commands")))
             }

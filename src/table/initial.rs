@@ -111,7 +111,7 @@ pub fn shape(elements: Vec<f64>, data_type: &DataType, dimensions: &[usize]) -> 
         DataType::List(item) => {
             let length = dimensions.first().copied().unwrap_or(0);
             let inner_width: usize = dimensions.iter().skip(1).product();
-            let rows = if length * inner_width == 0 { 0 } else { elements.len() / (length * inner_width) };
+            let rows = elements.len().checked_div(length * inner_width).unwrap_or(0);
             list(shape(elements, item.data_type(), dimensions.get(1..).unwrap_or_default())?, item, length, rows)
         }
         other => Err(Error::new(format!("a column of type {other} has no initial values"))),

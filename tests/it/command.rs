@@ -114,3 +114,11 @@ fn a_read_only_command_changes_nothing() {
     let output = nabla(&[database, "--read-only", "-c", "INSERT INTO t VALUES (1)"], "");
     assert!(output.status.code() == Some(1) && err(&output).contains("open for reading only"), "{}", err(&output));
 }
+
+#[test]
+fn long_chains_of_operators_need_no_luck() {
+    let sum = |terms: usize| format!("SELECT {} AS x", vec!["1"; terms].join(" + "));
+    let output = nabla(&["--format", "csv"], &sum(2_000));
+    assert_eq!(out(&output), "x\n2000\n", "{}", err(&output));
+    assert_eq!(nabla(&[], &sum(6_000)).status.code(), Some(1));
+}

@@ -126,7 +126,14 @@ async fn not_null_checks_and_types_are_enforced_on_insert_and_update() {
 async fn all_refusals_of_a_table_are_reported_together() {
     let s = session().await;
     let message = failure(&s, "CREATE TABLE t (\n  id TEXT LEARNABLE,\n  w DOUBLE LEARNABLE,\n  w INT,\n  z NOSUCHTYPE)").await;
-    for piece in ["column 'id' is TEXT", "line 2, column 3", "column 'w' is declared twice", "line 4, column 3", "line 5, column 3"] {
+    for piece in [
+        "column 'id' is TEXT",
+        "line 2, column 3",
+        "column 'w' is declared twice",
+        "line 4, column 3",
+        "type NOSUCHTYPE is not known",
+        "line 5, column 3",
+    ] {
         assert!(message.contains(piece), "{message}\nwithout: {piece}");
     }
     let message = failure(
@@ -157,6 +164,7 @@ async fn a_learnable_column_can_be_added_frozen_and_thawed() {
     fails(&s, "ALTER TABLE t ALTER COLUMN id SET LEARNABLE", &["column 'id' is INT, which cannot be LEARNABLE", "line 1, column 28"]).await;
     fails(&s, "ALTER TABLE t ALTER COLUMN ebm SET LEARNABLE", &["did you mean 'emb'?"]).await;
     fails(&s, "ALTER TABLE t ADD COLUMN w DOUBLE LEARNABLE", &["no DEFAULT"]).await;
+    fails(&s, "ALTER TABLE t ADD COLUMN w DOUBEL", &["type DOUBEL is not known", "did you mean DOUBLE?"]).await;
     run(&s, "CREATE TABLE u (w DOUBLE CHECK (w >= 0)); INSERT INTO u VALUES (NULL)").await;
     fails(&s, "ALTER TABLE u ALTER COLUMN w SET LEARNABLE", &["never NULL"]).await;
     run(&s, "UPDATE u SET w = 1; ALTER TABLE u ALTER COLUMN w SET LEARNABLE").await;

@@ -163,3 +163,19 @@ async fn the_engines_tables_are_only_read() {
     fails(&s, "DELETE FROM nabla.runs", &["kept by the engine"]).await;
     fails(&s, "CREATE TABLE nabla.x (a INT)", &["cannot be created in schema 'nabla'"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_session_serves_several_tasks_and_loses_no_row() {
+    let s = std::sync::Arc::new(session().await);
+    run(&s, "CREATE TABLE t (i INT PRIMARY KEY)").await;
+    let tasks: Vec<_> = (0..8)
+        .map(|i| {
+            let s = s.clone();
+            tokio::spawn(async move { run(&s, &format!("INSERT INTO t VALUES ({i}); UPDATE t SET i = i + 10 WHERE i = {i}")).await })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(rows(&s, "SELECT COUNT(*), MIN(i), MAX(i) FROM t").await, "8|10|17");
+}

@@ -71,6 +71,15 @@ async fn files_are_read_in_place() {
 }
 
 #[tokio::test]
+async fn deep_nesting_works_and_too_deep_nesting_is_an_error() {
+    let s = session().await;
+    let nested = |depth: usize| format!("SELECT {}1{}", "(".repeat(depth), ")".repeat(depth));
+    assert_eq!(rows(&s, &nested(100)).await, "1");
+    fails(&s, &nested(10_000), &["recursion limit"]).await;
+    fails(&s, &format!("SELECT {}", vec!["1"; 20_000].join(" + ")), &["more than 5000 operators", "hint: "]).await;
+}
+
+#[tokio::test]
 async fn syntax_errors_say_where() {
     let s = session().await;
     fails(&s, "SELECT 1 +", &["line 1, column 11"]).await;
