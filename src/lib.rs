@@ -24,11 +24,11 @@
 //! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |
 //! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio async_trait |
 //! | algebra | our own operators and expressions, plain data | scalar | - |
-//! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra table scalar program | datafusion arrow async_trait |
+//! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program | datafusion async_trait |
 //! | relaxation | one file per relaxed operator | algebra program scalar | - |
 //! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
 //! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion |
-//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program | rand_chacha |
+//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | rand_chacha |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 
 pub mod algebra;

@@ -1,5 +1,7 @@
-//! The SQL-level tests, in one binary.
+//! All tests from outside of the library, in one binary.
 
+#[path = "../architecture.rs"]
+mod architecture;
 mod command;
 mod constraints;
 mod database;
