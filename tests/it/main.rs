@@ -4,8 +4,11 @@
 mod architecture;
 mod command;
 mod constraints;
+mod crash;
 mod database;
+mod duckdb;
 mod language;
+mod programs;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use nabladb::session::Options;
