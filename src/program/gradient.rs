@@ -88,6 +88,8 @@ fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> 
         Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::Greatest(_) | Op::Detach(_) => vec![],
         Op::Unary(f, _) if f.slope_kind() == Slope::Step => vec![],
         Op::Binary(f, ..) if f.slope_kind() == Slope::Step => vec![],
+        // One operation instead of two: the sigmoid is what most adjoints pass through.
+        Op::Unary(Unary::Sigmoid, x) => vec![(x, graph.binary(Binary::SigmoidBack, adjoint, value))],
         Op::Unary(f, x) => {
             let slope = f.slope(Symbol { graph, value: x }, Symbol { graph, value }).value;
             vec![(x, times(graph, adjoint, slope, bounded(f)))]
@@ -175,9 +177,11 @@ impl<'g> SharedSums<'g> {
         let inner = Sweep::new(graph, self.live, parameters);
         let weigh = |g: &Graph, contribution: Value, domain: Domain| {
             debug_assert!(domain == self.domain);
+            let (factor, rest) = g.factor(contribution);
             let parts = self.sums.iter().map(|&(weight, adjoint)| {
-                let weighted = weight.map_or(contribution, |w| g.scale(w, contribution));
-                g.scale(adjoint, g.total(weighted, domain))
+                let weighted = weight.map_or(rest, |w| g.scale(w, rest));
+                let outer = factor.map_or(adjoint, |f| g.multiply(f, adjoint));
+                g.scale(outer, g.total(weighted, domain))
             });
             parts.reduce(|a, b| g.add(a, b)).expect("there is a sum")
         };

@@ -216,7 +216,7 @@ impl Graph {
 
     /// Elementwise over two values of equal width; a number meets a vector through [`Graph::scale`] or [`Graph::spread`].
     pub fn binary(&self, function: Binary, a: Value, b: Value) -> Value {
-        use Binary::{Add, Divide, Gate, Multiply, Subtract};
+        use Binary::{Add, Divide, Gate, Multiply, Power, Subtract};
         let (left, right) = (self.node(a), self.node(b));
         assert_eq!(left.width, right.width, "elementwise operands have the same width");
         match (function, self.constant(a), self.constant(b)) {
@@ -225,7 +225,10 @@ impl Graph {
             (Add | Subtract, _, Some(0.0)) | (Multiply | Divide, _, Some(1.0)) => return a,
             (Gate, _, Some(1.0)) => return a,
             (Gate, Some(0.0), _) => return a,
-            (Multiply | Divide, Some(-1.0), _) if function == Multiply => return self.unary(Unary::Negate, b),
+            (Power, _, Some(1.0)) => return a,
+            (Power, _, Some(2.0)) => return self.multiply(a, a),
+            (Power, _, Some(0.5)) => return self.unary(Unary::Sqrt, a),
+            (Multiply, Some(-1.0), _) => return self.unary(Unary::Negate, b),
             (Multiply | Divide, _, Some(-1.0)) => return self.unary(Unary::Negate, a),
             _ => {}
         }
@@ -337,32 +340,36 @@ impl Graph {
 
     /// Sum over all rows of a domain. What is the same in all rows is taken out of the sum.
     pub fn total(&self, x: Value, domain: Domain) -> Value {
-        let node = self.node(x);
         if domain == ONE {
             return x;
         }
-        if node.domain == ONE {
+        if self.domain_of(x) == ONE {
             let count = self.count(domain);
             return self.scale(count, x);
         }
-        match node.op {
-            Op::Unary(Unary::Negate, inner) => {
-                let sum = self.total(inner, domain);
-                self.unary(Unary::Negate, sum)
+        let (factor, rest) = self.factor(x);
+        let sum = self.push(ONE, self.width(rest), Op::Total(rest, domain));
+        factor.map_or(sum, |f| self.scale(f, sum))
+    }
+
+    /// `x` as a factor that is the same in all rows, if it has one, times the rest.
+    pub(super) fn factor(&self, x: Value) -> (Option<Value>, Value) {
+        let uniform = |v: Value| self.domain_of(v) == ONE;
+        let (factor, rest) = match self.node(x).op {
+            _ if uniform(x) => return (None, x),
+            Op::Unary(Unary::Negate, rest) => (self.number(-1.0), rest),
+            Op::Binary(Binary::Multiply, factor, rest) | Op::Scale(factor, rest) if uniform(factor) && self.width(factor) == 1 => {
+                (factor, rest)
             }
-            Op::Binary(Binary::Multiply, a, b) if self.domain_of(a) == ONE => {
-                let sum = self.total(b, domain);
-                self.multiply(a, sum)
+            Op::Binary(Binary::Multiply, rest, factor) if uniform(factor) && self.width(factor) == 1 => (factor, rest),
+            Op::Binary(Binary::Divide, rest, divisor) if uniform(divisor) && self.width(divisor) == 1 => {
+                (self.divide(self.number(1.0), divisor), rest)
             }
-            Op::Binary(Binary::Multiply | Binary::Divide, a, b) if self.domain_of(b) == ONE => {
-                let sum = self.total(a, domain);
-                if matches!(node.op, Op::Binary(Binary::Divide, ..)) { self.divide(sum, b) } else { self.multiply(sum, b) }
-            }
-            Op::Scale(s, v) if self.domain_of(s) == ONE => {
-                let sum = self.total(v, domain);
-                self.scale(s, sum)
-            }
-            _ => self.push(ONE, node.width as usize, Op::Total(x, domain)),
+            _ => return (None, x),
+        };
+        match self.factor(rest) {
+            (Some(inner), rest) => (Some(self.multiply(factor, inner)), rest),
+            (None, rest) => (Some(factor), rest),
         }
     }
 

@@ -82,7 +82,7 @@ impl<R: Real> Workspace<R> {
             stores: stores.map(|n| vec![R::ZERO; n]).collect(),
             sums: sums
                 .map(|(width, range)| match range {
-                    None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width.max(LANE)) },
+                    None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width) },
                     Some((low, high)) => Sum::Segments { first: low as usize, width, sums: vec![R::ZERO; (high - low) as usize * width] },
                 })
                 .collect(),
@@ -116,7 +116,7 @@ fn flat_columns(instruction: &Instruction) -> Vec<Operand> {
 }
 
 /// Partial sums kept side by side, in an order that does not depend on the instruction set.
-const LANE: usize = 16;
+const LANE: usize = 32;
 
 /// The rows of one chunk.
 #[derive(Clone, Copy)]
@@ -140,8 +140,9 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
         let len = w.lanes.min(last - start);
         let listed = if let Rows::Listed(list) = rows { Some(&list[start..start + len]) } else { None };
         let chunk = Chunk { start, len, listed };
-        if let Some(list) = listed {
-            gather_columns(w, memory, list);
+        match listed {
+            Some(list) => gather_columns(w, memory, list),
+            None => fetch_columns(w, memory, start + len, last),
         }
         for instruction in &pass.instructions {
             match *instruction {
@@ -176,6 +177,30 @@ fn gather_columns<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, list: &[u32
     }
 }
 
+/// Asks for the next chunk of every column while this one is computed, so that memory and arithmetic overlap.
+#[inline(always)]
+fn fetch_columns<R: Real>(w: &Workspace<R>, memory: &Memory<R>, start: usize, last: usize) {
+    let end = (start + w.lanes).min(last);
+    for (operand, _) in &w.scratch {
+        let Operand::Column(value) = *operand else { continue };
+        let (column, width) = (memory.column(value), memory.width(value));
+        for number in column[start * width..end * width].iter().step_by(64 / size_of::<R>()) {
+            fetch(number);
+        }
+    }
+}
+
+#[inline(always)]
+fn fetch<R>(number: &R) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint; it reads nothing and never faults, and the address is that of a reference.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(number).cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = number;
+}
+
 #[inline(always)]
 fn copy<R: Copy>(out: &mut [R], from: &[R]) {
     if from.len() == 1 { out.fill(from[0]) } else { out.copy_from_slice(from) }
@@ -197,6 +222,12 @@ fn flat<'a, R: Real>(w: &'a Workspace<R>, memory: &'a Memory<R>, chunk: Chunk, o
         },
         Operand::Gathered(..) => unreachable!("a gathered operand is loaded before it is read elementwise"),
     }
+}
+
+/// A lane's number, where one number may stand for all lanes.
+#[inline(always)]
+fn number<R: Copy>(numbers: &[R], lane: usize) -> R {
+    numbers[if numbers.len() == 1 { 0 } else { lane }]
 }
 
 /// Vectors of an operand, read where they lie.
@@ -225,7 +256,7 @@ impl<'a, R: Real> Vectors<'a, R> {
             Pick::Through(index) => index[lane] as usize,
             Pick::Twice(list, index) => index[list[lane] as usize] as usize,
         };
-        &self.numbers[row * self.width..(row + 1) * self.width]
+        &self.numbers[row * self.width..][..self.width]
     }
 }
 
@@ -263,8 +294,8 @@ fn compute<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, chunk: Chunk, acti
             let mask = flat(w, memory, chunk, m, 1);
             let (a, b) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width));
             for (i, o) in out.iter_mut().enumerate() {
-                let holds = mask[if mask.len() == 1 { 0 } else { i / width }] != R::ZERO;
-                *o = if holds { a[if a.len() == 1 { 0 } else { i }] } else { b[if b.len() == 1 { 0 } else { i }] };
+                let holds = number(mask, i / width) != R::ZERO;
+                *o = if holds { number(a, i) } else { number(b, i) };
             }
         }
         Action::Load(a) if width == 1 => {
@@ -281,14 +312,12 @@ fn compute<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, chunk: Chunk, acti
         }
         Action::Dot(a, b) => {
             let (a, b) = (vectors(w, memory, chunk, a, inner), vectors(w, memory, chunk, b, inner));
-            for (lane, o) in out.iter_mut().enumerate() {
-                *o = dot(a.row(lane), b.row(lane));
-            }
+            dot_rows(a, b, out);
         }
         Action::Scale(s, v) => {
             let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
-                let s = s[if s.len() == 1 { 0 } else { lane }];
+                let s = number(s, lane);
                 for (o, &x) in o.iter_mut().zip(v.row(lane)) {
                     *o = s * x;
                 }
@@ -310,7 +339,7 @@ fn compute<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, chunk: Chunk, acti
         Action::Spread(s) => {
             let s = flat(w, memory, chunk, s, 1);
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
-                o.fill(s[if s.len() == 1 { 0 } else { lane }]);
+                o.fill(number(s, lane));
             }
         }
         Action::MatVec(m, v) => {
@@ -346,22 +375,75 @@ fn compute<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, chunk: Chunk, acti
     w.registers[into] = register;
 }
 
+/// Numbers that one step of a vector loop handles: fixed, so that short vectors need no remainder loops.
+const STEP: usize = 8;
+
 #[inline(always)]
 fn dot<R: Real>(a: &[R], b: &[R]) -> R {
-    const STEP: usize = 8;
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
     let mut lanes = [R::ZERO; STEP];
-    let (a_chunks, b_chunks) = (a.chunks_exact(STEP), b.chunks_exact(STEP));
-    let mut tail = R::ZERO;
-    for (&x, &y) in a_chunks.remainder().iter().zip(b_chunks.remainder()) {
-        tail += x * y;
-    }
-    for (a, b) in a_chunks.zip(b_chunks) {
+    for (a, b) in a.iter().zip(b) {
         for i in 0..STEP {
             lanes[i] += a[i] * b[i];
         }
     }
-    let [a, b, c, d, e, f, g, h] = lanes;
-    ((a + e) + (b + f)) + ((c + g) + (d + h)) + tail
+    let mut tail = R::ZERO;
+    for (&x, &y) in a_rest.iter().zip(b_rest) {
+        tail += x * y;
+    }
+    lanes.iter().fold(R::ZERO, |a, &b| a + b) + tail
+}
+
+#[inline(always)]
+fn dot_rows<R: Real>(a: Vectors<R>, b: Vectors<R>, out: &mut [R]) {
+    for (lane, o) in out.iter_mut().enumerate() {
+        *o = dot(a.row(lane), b.row(lane));
+    }
+}
+
+/// The parent of each lane, counted from the first that the block's sums cover.
+#[derive(Clone, Copy)]
+struct Parents<'a> {
+    rows: &'a [u32],
+    listed: Option<&'a [u32]>,
+    first: usize,
+}
+
+impl Parents<'_> {
+    #[inline(always)]
+    fn of(&self, lane: usize) -> usize {
+        let row = match self.listed {
+            None => lane,
+            Some(list) => list[lane] as usize,
+        };
+        self.rows[row] as usize - self.first
+    }
+}
+
+/// Adds each row, scaled, to the sums of its parent.
+#[inline(always)]
+fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
+    let width = v.width;
+    for lane in 0..count {
+        add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+    }
+}
+
+/// Adds all rows, scaled, to one sum; four rows at a time, so that the sum is loaded and stored less often.
+#[inline(always)]
+fn sum_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, out: &mut [R]) {
+    let whole = count / 4 * 4;
+    for lane in (0..whole).step_by(4) {
+        let (s0, s1, s2, s3) = (number(s, lane), number(s, lane + 1), number(s, lane + 2), number(s, lane + 3));
+        let (a, b) = (v.row(lane), v.row(lane + 1));
+        let (c, d) = (v.row(lane + 2), v.row(lane + 3));
+        for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *o += (s0 * a + s1 * b) + (s2 * c + s3 * d);
+        }
+    }
+    for lane in whole..count {
+        add_scaled(out, number(s, lane), v.row(lane));
+    }
 }
 
 #[inline(always)]
@@ -382,7 +464,13 @@ fn sum<R: Real>(x: &[R]) -> R {
 
 #[inline(always)]
 fn add_scaled<R: Real>(out: &mut [R], s: R, x: &[R]) {
-    for (o, &x) in out.iter_mut().zip(x) {
+    let ((out, out_rest), (x, x_rest)) = (out.as_chunks_mut::<STEP>(), x.as_chunks::<STEP>());
+    for (o, x) in out.iter_mut().zip(x) {
+        for i in 0..STEP {
+            o[i] += s * x[i];
+        }
+    }
+    for (o, &x) in out_rest.iter_mut().zip(x_rest) {
         *o += s * x;
     }
 }
@@ -403,39 +491,35 @@ fn add<R: Real>(
         Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
         Sum::Segments { first, sums, .. } => {
             let parents = parents.expect("a segment sum has an index");
-            let parent = |lane: usize| match chunk.listed {
-                None => parents[chunk.start + lane] as usize - *first,
-                Some(list) => parents[list[lane] as usize] as usize - *first,
+            let parents = match chunk.listed {
+                None => Parents { rows: &parents[chunk.start..chunk.start + chunk.len], listed: None, first: *first },
+                Some(_) => Parents { rows: parents, listed: chunk.listed, first: *first },
             };
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, memory, chunk, a, 1);
                     for lane in 0..chunk.len {
-                        sums[parent(lane)] += a[if a.len() == 1 { 0 } else { lane }];
+                        sums[parents.of(lane)] += number(a, lane);
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
                     let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
                     for lane in 0..chunk.len {
-                        sums[parent(lane)] += a[if a.len() == 1 { 0 } else { lane }] * b[if b.len() == 1 { 0 } else { lane }];
+                        sums[parents.of(lane)] += number(a, lane) * number(b, lane);
                     }
                 }
                 Term::Plain(v) => {
                     let v = vectors(w, memory, chunk, v, width);
-                    for lane in 0..chunk.len {
-                        add_scaled(&mut sums[parent(lane) * width..][..width], R::ONE, v.row(lane));
-                    }
+                    scatter_rows(&[R::ONE], v, chunk.len, parents, sums);
                 }
                 Term::Scaled(s, v) => {
                     let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
-                    for lane in 0..chunk.len {
-                        add_scaled(&mut sums[parent(lane) * width..][..width], s[if s.len() == 1 { 0 } else { lane }], v.row(lane));
-                    }
+                    scatter_rows(s, v, chunk.len, parents, sums);
                 }
                 Term::Outer(u, v) => {
                     let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
                     for lane in 0..chunk.len {
-                        let into = &mut sums[parent(lane) * width..][..width];
+                        let into = &mut sums[parents.of(lane) * width..][..width];
                         for (o, &u) in into.chunks_exact_mut(columns).zip(u.row(lane)) {
                             add_scaled(o, u, v.row(lane));
                         }
@@ -481,15 +565,11 @@ fn add_total<R: Real>(
     match term {
         Term::Plain(v) => {
             let v = vectors(w, memory, chunk, v, width);
-            for lane in 0..chunk.len {
-                add_scaled(out, R::ONE, v.row(lane));
-            }
+            sum_rows(&[R::ONE], v, chunk.len, out);
         }
         Term::Scaled(s, v) => {
             let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
-            for lane in 0..chunk.len {
-                add_scaled(out, s[if s.len() == 1 { 0 } else { lane }], v.row(lane));
-            }
+            sum_rows(s, v, chunk.len, out);
         }
         Term::Outer(u, v) => {
             let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));

@@ -4,10 +4,10 @@
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
 use super::kernel;
-use super::schedule::{Action, Instruction, Pass, schedule};
+use super::schedule::{Action, Instruction, Operand, Pass, schedule};
 use crate::scalar::Real;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Rows of a domain that take part in a step, ascending; `None` for all.
@@ -53,8 +53,8 @@ struct Block<R> {
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
 const MOST_BLOCKS: usize = 16;
-/// Bytes of registers that should stay in the nearest caches.
-const REGISTER_BYTES: usize = 128 * 1024;
+/// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
+const CHUNK_BYTES: usize = 32 * 1024;
 const MOST_LANES: usize = 1024;
 
 impl<R: kernel::Lanes> Machine<R> {
@@ -220,8 +220,8 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
     let by_sums = if spread == 0 || sorted_sums(pass, memory, &index_of) { MOST_BLOCKS } else { (work / (64 * spread)).max(1) };
     let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
     let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
-    let registers: usize = pass.registers.iter().map(|w| *w as usize).sum::<usize>().max(1);
-    let lanes = (REGISTER_BYTES / size_of::<R>() / registers).clamp(16, MOST_LANES) & !15;
+    let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
+    let lanes = (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(16, MOST_LANES) & !15;
     (0..count)
         .map(|b| {
             let (start, end) = (rows * b / count, rows * (b + 1) / count);
@@ -246,6 +246,13 @@ fn instruction_width(instruction: &Instruction) -> usize {
         Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
         Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
     }
+}
+
+/// Numbers that a row reads from memory.
+fn operand_width<R: Real>(pass: &Pass, memory: &Memory<R>) -> usize {
+    let operands: HashSet<Operand> = pass.instructions.iter().flat_map(Instruction::operands).collect();
+    let width = |o: &Operand| if let Operand::Column(v) | Operand::Gathered(v, _) = o { memory.width(*v) } else { 0 };
+    operands.iter().map(width).sum()
 }
 
 /// Whether each block's sums touch a range of parent rows of their own, as when rows are sorted by group.

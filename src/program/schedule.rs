@@ -58,6 +58,28 @@ pub(super) enum Instruction {
     Add { term: Term, index: Option<Index>, place: u32, width: u32, columns: u32 },
 }
 
+impl Action {
+    pub fn operands(self) -> Vec<Operand> {
+        match self {
+            Action::Load(a) | Action::Unary(_, a) | Action::Sum(a) | Action::Greatest(a) | Action::Spread(a) => vec![a],
+            Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
+            Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
+            Action::Select(m, a, b) => vec![m, a, b],
+        }
+    }
+}
+
+impl Instruction {
+    pub fn operands(&self) -> Vec<Operand> {
+        match *self {
+            Instruction::Compute { action, .. } => action.operands(),
+            Instruction::Store { from, .. } => vec![from],
+            Instruction::Add { term: Term::Plain(a), .. } => vec![a],
+            Instruction::Add { term: Term::Scaled(a, b) | Term::Outer(a, b), .. } => vec![a, b],
+        }
+    }
+}
+
 /// One sweep over the rows of a domain.
 #[derive(Debug)]
 pub(super) struct Pass {
@@ -395,13 +417,7 @@ impl<'a> Assembler<'a> {
     /// Gives back the registers that [`Assembler::load`] took for this one instruction.
     fn free_loads(&mut self, action: &Action) {
         let held: BTreeSet<u32> = self.held.values().copied().collect();
-        let operands = match *action {
-            Action::Unary(_, a) | Action::Spread(a) => vec![a],
-            Action::Binary(_, a, b) | Action::Scale(a, b) => vec![a, b],
-            Action::Select(m, a, b) => vec![m, a, b],
-            _ => vec![],
-        };
-        for operand in operands {
+        for operand in action.operands() {
             if let Operand::Register(r) = operand
                 && !held.contains(&r)
                 && !self.free.contains(&r)

@@ -31,13 +31,8 @@ impl<R: Lanes> Workplace<'_, R> {
         weight: Option<Value>,
     ) -> Number {
         let graph = self.graph();
-        let weight = match filter {
-            None => weight,
-            Some(p) => {
-                let degree = self.truth(p);
-                self.both(weight, Some(degree))
-            }
-        };
+        let degree = filter.map(|p| self.truth(p));
+        let weight = self.both(weight, degree);
         if matches!(aggregate, Aggregate::Presence | Aggregate::Absence) {
             let weight = weight.unwrap_or_else(|| self.number(1.0));
             let absent = self.sum(graph.unary(Unary::LnOneMinus, weight));
@@ -52,8 +47,17 @@ impl<R: Lanes> Workplace<'_, R> {
             (Aggregate::Sum, Some(x)) => {
                 let value = self.weighted(weight, x.value);
                 let value = self.sum(value);
-                // A sum of soft rows is never NULL: it goes to 0 with them.
-                Number { value: self.scaled(value), presence: if graph.is_frozen(rows) { self.some(rows) } else { None } }
+                // A sum of soft rows is NULL only where what is frozen leaves it none: with its weight it goes to 0.
+                let known = self.both(degree.filter(|d| graph.is_frozen(*d)), x.presence.filter(|p| graph.is_frozen(*p)));
+                let presence = match known {
+                    _ if graph.is_frozen(rows) => self.some(rows),
+                    None if self.rows.count > 0 => None,
+                    known => {
+                        let known = self.sum(known.unwrap_or_else(|| self.number(1.0)));
+                        self.some(known)
+                    }
+                };
+                Number { value: self.scaled(value), presence }
             }
             (Aggregate::Avg, Some(x)) => {
                 let value = self.weighted(weight, x.value);
@@ -74,7 +78,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let graph = self.graph();
         match weight {
             None => x,
-            Some(w) if graph.width(x) == 1 => graph.gate(w, x),
+            Some(w) if graph.width(x) == 1 && !self.all.is_finite(x) => graph.gate(w, x),
             Some(w) => graph.scale(w, x),
         }
     }

@@ -16,7 +16,7 @@ mod vector;
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
-use crate::algebra::{Grouping, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
+use crate::algebra::{Expression, Grouping, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
 use crate::scalar::Unary;
@@ -118,6 +118,7 @@ pub fn relax<R: Lanes>(
         temperature: t,
         tables,
         parameters: values,
+        dimensions: parameters.iter().map(|p| p.dimensions.clone()).collect(),
         residuals: vec![],
         gaps: vec![],
         finished: vec![],
@@ -152,6 +153,7 @@ struct Relaxer<R> {
     temperature: Value,
     tables: HashMap<usize, Domain>,
     parameters: Vec<Value>,
+    dimensions: Vec<Vec<usize>>,
     residuals: Vec<Vec<R>>,
     gaps: Vec<Gap>,
     finished: Vec<Finished>,
@@ -228,6 +230,14 @@ impl<R: Lanes> Relaxer<R> {
         }
     }
 
+    /// Whether a value is frozen and finite in every row.
+    fn is_finite(&self, value: Value) -> bool {
+        match self.graph.residual_slot(value) {
+            Some(slot) => self.residuals[slot as usize].iter().all(|x| x.wide().is_finite()),
+            None => self.graph.constant(value).is_some_and(f64::is_finite),
+        }
+    }
+
     /// Refuses a use of vectors, and goes on with a stand-in so that all refusals are found.
     fn refuse(&mut self, error: Error) -> Number {
         self.refusals.push(error);
@@ -281,6 +291,10 @@ impl<R: Lanes> Workplace<'_, R> {
             Source::Stage(stage) => (self.all.finished[stage].domain, self.all.finished[stage].outputs[column]),
         };
         let graph = self.graph();
+        if graph.rows(parent) == 0 {
+            let zero = graph.spread(graph.number(0.0), graph.width(found.value));
+            return Number { value: zero, presence: Some(graph.number(0.0)) };
+        }
         let presence_here = self.row_presence(source.rows);
         let spread = |at: &mut Self, value: Value| {
             if parent == ONE || at.domain == ONE {
@@ -352,8 +366,13 @@ impl<R: Lanes> Workplace<'_, R> {
         let stage = self.stage;
         let mut weight = None;
         for factor in &stage.weight {
-            let factor = self.expression(factor);
-            let degree = self.guarded(factor, 0.0);
+            let degree = match factor {
+                Expression::Degree(p) => self.truth(p),
+                factor => {
+                    let factor = self.expression(factor);
+                    self.guarded(factor, 0.0)
+                }
+            };
             weight = self.both(weight, Some(degree));
         }
         weight
