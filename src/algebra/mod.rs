@@ -118,6 +118,8 @@ pub enum Expression {
     Unary(Unary, Box<Expression>),
     Binary(Binary, Box<Expression>, Box<Expression>),
     Vector(Vector, Vec<Expression>),
+    /// An element of a vector, counted from 0; NULL beyond its end.
+    Element(Box<Expression>, usize),
     /// The value without its gradient.
     Detach(Box<Expression>),
     Coalesce(Vec<Expression>),
@@ -268,7 +270,7 @@ impl Expression {
             Expression::Number(_) | Expression::Null => {}
             Expression::Residual(id) => *id = f(*id, false),
             Expression::Input { input, .. } => *input = f(*input, true),
-            Expression::Unary(_, x) | Expression::Detach(x) => x.renumber(f),
+            Expression::Unary(_, x) | Expression::Detach(x) | Expression::Element(x, _) => x.renumber(f),
             Expression::Binary(_, a, b) => {
                 a.renumber(f);
                 b.renumber(f);

@@ -28,6 +28,7 @@ impl Printer<'_> {
             }
             Expression::Binary(f, a, b) => format!("{}({}, {})", f.name(), self.expression(a), self.expression(b)),
             Expression::Vector(f, arguments) => format!("{}({})", f.name(), self.list(arguments)),
+            Expression::Element(x, place) => format!("{}[{}]", self.expression(x), place + 1),
             Expression::Detach(x) => format!("detach({})", self.expression(x)),
             Expression::Coalesce(list) => format!("coalesce({})", self.list(list)),
             Expression::Case { branches, otherwise } => {

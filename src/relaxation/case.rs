@@ -7,6 +7,7 @@
 
 use super::{Number, Workplace};
 use crate::algebra::{Expression, Predicate};
+use crate::error::Error;
 use crate::program::{Lanes, Value};
 use crate::scalar::Binary;
 
@@ -25,6 +26,7 @@ impl<R: Lanes> Workplace<'_, R> {
             return Number { value: x.value, presence: self.both(x.presence, Some(share)) };
         }
         let rest = self.case(rest, otherwise);
+        let (x, rest) = self.same_width(x, rest);
         let width = self.graph().width(x.value);
         let (value, presence) =
             if frozen { (self.choose(share, x.value, rest.value), self.choose_presence(share, x, rest)) } else { self.mix(share, x, rest) };
@@ -36,9 +38,37 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn coalesce(&mut self, list: &[Expression]) -> Number {
         let Some((first, rest)) = list.split_first() else { return Number { value: self.number(0.0), presence: Some(self.number(0.0)) } };
         let x = self.expression(first);
-        let Some(share) = x.presence else { return x };
+        if x.presence.is_none() || rest.is_empty() {
+            return x;
+        }
         let rest = self.coalesce(rest);
+        self.or(x, rest)
+    }
+
+    /// The first, and the second to the degree that the first is NULL.
+    pub(super) fn or(&mut self, x: Number, rest: Number) -> Number {
+        let Some(share) = x.presence else { return x };
+        let (x, rest) = self.same_width(x, rest);
         self.mix(share, Number { value: x.value, presence: None }, rest).into()
+    }
+
+    /// Both values with as many elements as the longer one has. What is always NULL has any number of them.
+    fn same_width(&mut self, a: Number, b: Number) -> (Number, Number) {
+        let graph = self.graph();
+        let widths = (graph.width(a.value), graph.width(b.value));
+        let nowhere = |n: Number| graph.width(n.value) == 0 || n.presence.is_some_and(|p| graph.constant(p) == Some(0.0));
+        let as_wide = |n: Number, width: usize| Number { value: graph.spread(graph.number(0.0), width), ..n };
+        match widths {
+            (x, y) if x == y => (a, b),
+            (_, width) if nowhere(a) => (as_wide(a, width), b),
+            (width, _) if nowhere(b) => (a, as_wide(b, width)),
+            (x, y) => {
+                let what = format!("dimension mismatch: the branches of a CASE or COALESCE have {x} and {y} elements");
+                let error = Error::new(what).hint("give all branches the same number of elements");
+                let other = self.all.refuse(error);
+                (other, other)
+            }
+        }
     }
 
     fn choose(&mut self, mask: Value, a: Value, b: Value) -> Value {

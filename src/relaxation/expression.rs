@@ -1,9 +1,11 @@
 //! Live numbers: arithmetic, functions, and the columns that they read. Strict in NULL: a value is there to the
-//! degree that all its operands are.
+//! degree that all its operands are. GREATEST and LEAST pass over what is NULL, as in SQL.
 
+use super::comparison::Boundary;
 use super::{Number, STOPS, Workplace};
 use crate::algebra::Expression;
 use crate::program::Lanes;
+use crate::scalar::Binary;
 
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn expression(&mut self, e: &Expression) -> Number {
@@ -17,11 +19,20 @@ impl<R: Lanes> Workplace<'_, R> {
                 let x = self.expression(x);
                 Number { value: graph.unary(*f, x.value), presence: x.presence }
             }
+            Expression::Binary(f @ (Binary::Greatest | Binary::Least), a, b) => {
+                let (a, b) = (self.expression(a), self.expression(b));
+                let (x, y) = (self.or(a, b), self.or(b, a));
+                Number { value: graph.binary(*f, x.value, y.value), presence: x.presence }
+            }
             Expression::Binary(f, a, b) => {
                 let (a, b) = (self.expression(a), self.expression(b));
                 Number { value: graph.binary(*f, a.value, b.value), presence: self.both(a.presence, b.presence) }
             }
             Expression::Vector(f, arguments) => self.vector(*f, arguments),
+            Expression::Element(x, place) => {
+                let x = self.expression(x);
+                self.element(x, *place)
+            }
             Expression::Detach(x) => {
                 self.note("detach", STOPS);
                 let x = self.expression(x);
@@ -29,10 +40,7 @@ impl<R: Lanes> Workplace<'_, R> {
             }
             Expression::Coalesce(list) => self.coalesce(list),
             Expression::Case { branches, otherwise } => self.case(branches, otherwise),
-            Expression::Degree(p) => {
-                let truth = self.truth(p);
-                Number { value: truth, presence: None }
-            }
+            Expression::Degree(p) => self.truth_value(p, Boundary::Run),
         }
     }
 }

@@ -50,7 +50,7 @@ pub const RELAXATIONS: &[Relaxation] = &[
     Relaxation {
         name: "inner join on a live condition",
         meaning: "w_l w_r d over candidate pairs",
-        example: "SELECT COUNT(*) FROM r JOIN s ON r.k = s.k AND r.x + s.u > m.a, m",
+        example: "SELECT COUNT(*) FROM r JOIN s ON r.k = s.k JOIN m ON r.x + s.u > m.a",
     },
     Relaxation { name: "join with learnable rows", meaning: "gather", example: "SELECT SUM(e.w * r.z) FROM r JOIN e ON r.k = e.id" },
     Relaxation {

@@ -47,6 +47,35 @@ impl<R: Lanes> Workplace<'_, R> {
         }
     }
 
+    /// A predicate as a value: its truth, and the degree to which it is not NULL, which is truth and falsity together.
+    pub(super) fn truth_value(&mut self, p: &Predicate, boundary: Boundary) -> Number {
+        match p {
+            Predicate::Compare { comparison, left, right, label } => self.comparison(*comparison, left, right, label, boundary),
+            Predicate::Frozen(slot) => self.residual(*slot),
+            Predicate::Degree(e) => self.expression(e),
+            Predicate::Hard(p) => self.truth_value(p, Boundary::Hard),
+            Predicate::Soft(p, t) => self.truth_value(p, Boundary::Soft(*t)),
+            Predicate::IsNull(_) => Number { value: self.degree(p, true, boundary), presence: None },
+            Predicate::Not(p) => {
+                let truth = self.truth_value(p, boundary);
+                Number { value: self.all.graph.complement(truth.value), ..truth }
+            }
+            Predicate::And(a, b) | Predicate::Or(a, b) => {
+                let truth = self.degree(p, true, boundary);
+                let (a, b) = (self.truth_value(a, boundary), self.truth_value(b, boundary));
+                if a.presence.is_none() && b.presence.is_none() {
+                    return Number { value: truth, presence: None };
+                }
+                let falsity = self.degree(p, false, boundary);
+                let graph = self.graph();
+                let presence = graph.add(truth, falsity);
+                let some = graph.binary(Binary::Greater, presence, graph.number(0.0));
+                let whole = graph.select(some, presence, graph.number(1.0));
+                Number { value: graph.divide(truth, whole), presence: Some(presence) }
+            }
+        }
+    }
+
     fn side(&mut self, degree: Number, truth: bool) -> Value {
         let value = if truth { degree.value } else { self.all.graph.complement(degree.value) };
         self.guarded(Number { value, ..degree }, 0.0)

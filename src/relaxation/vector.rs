@@ -2,9 +2,9 @@
 //! gradients need no lines of their own. Values as DataFusion's functions of the same names give them.
 
 use super::{Number, Workplace};
-use crate::algebra::{Expression, Vector};
+use crate::algebra::{Expression, Source, Vector};
 use crate::error::Error;
-use crate::program::{Graph, Lanes, Value};
+use crate::program::{Graph, Lanes, ONE, Slot, Value};
 use crate::scalar::{Binary, Unary};
 
 impl<R: Lanes> Workplace<'_, R> {
@@ -12,8 +12,12 @@ impl<R: Lanes> Workplace<'_, R> {
         let numbers: Vec<Number> = arguments.iter().map(|a| self.expression(a)).collect();
         let presence = numbers.iter().fold(None, |all, n| self.both(all, n.presence));
         let graph = self.graph();
-        let v: Vec<Value> = numbers.iter().map(|n| n.value).collect();
-        if let Some(error) = mismatch(&graph, f, &v) {
+        // A column without any vector has no width of its own: it takes that of the others.
+        let widest = numbers.iter().map(|n| graph.width(n.value)).max().unwrap_or(0).max(1);
+        let wide = |v: Value| if graph.width(v) == 0 { graph.spread(graph.number(0.0), widest) } else { v };
+        let v: Vec<Value> = numbers.iter().map(|n| wide(n.value)).collect();
+        let columns = if f == Vector::MatVec { self.matrix_columns(&arguments[0]) } else { None };
+        if let Some(error) = mismatch(&graph, f, &v, columns) {
             return self.all.refuse(error);
         }
         let value = match f {
@@ -46,26 +50,54 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 }
 
-/// What is wrong with the widths of the operands, if anything is.
-fn mismatch(graph: &Graph, f: Vector, v: &[Value]) -> Option<Error> {
+impl<R: Lanes> Workplace<'_, R> {
+    /// How many columns a learnable matrix is declared with.
+    fn matrix_columns(&self, matrix: &Expression) -> Option<usize> {
+        let Expression::Input { input, column } = matrix else { return None };
+        let Source::Table(_) = self.stage.inputs[*input].source else { return None };
+        self.all.dimensions[*column].last().copied()
+    }
+
+    /// One element of a vector, as its inner product with a unit vector.
+    pub(super) fn element(&mut self, vector: Number, place: usize) -> Number {
+        let width = self.graph().width(vector.value);
+        if place >= width {
+            return Number { value: self.number(0.0), presence: Some(self.number(0.0)) };
+        }
+        let mut unit = vec![R::ZERO; width];
+        unit[place] = R::ONE;
+        self.all.residuals.push(unit);
+        let graph = self.graph();
+        let unit = graph.residual(self.all.residuals.len() as Slot - 1, ONE, width);
+        Number { value: graph.dot(vector.value, unit), ..vector }
+    }
+}
+
+/// What is wrong with the widths of the operands, if anything is. `columns` are those of a matrix, where they are known.
+fn mismatch(graph: &Graph, f: Vector, v: &[Value], columns: Option<usize>) -> Option<Error> {
     let widths: Vec<usize> = v.iter().map(|v| graph.width(*v)).collect();
     let wrong = match (f, widths.as_slice()) {
         (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => {
             a != b
         }
         (Vector::ArrayScale, [_, s]) => *s != 1,
-        (Vector::MatVec, [m, v]) => m % v != 0,
+        (Vector::MatVec, [m, v]) => m % v != 0 || columns.is_some_and(|c| c != *v),
         _ => false,
     };
     wrong.then(|| {
         let widths = widths.iter().map(|w| w.to_string()).collect::<Vec<_>>().join(" and ");
-        Error::new(format!("dimension mismatch in {}: its operands have {widths} elements", f.name()))
+        let shape = columns.map_or(String::new(), |c| format!(" (rows of {c})"));
+        Error::new(format!("dimension mismatch in {}: its operands have {widths} elements{shape}", f.name()))
             .hint("compare the declared dimensions of the columns: SELECT * FROM nabla.learnable_columns")
     })
 }
 
+/// The Euclidean length. At 0 it has a kink, and its slope is taken as 0 there.
 fn length(graph: &Graph, v: Value) -> Value {
-    graph.unary(Unary::Sqrt, graph.dot(v, v))
+    let square = graph.dot(v, v);
+    let some = graph.binary(Binary::Greater, square, graph.number(0.0));
+    let root = graph.unary(Unary::Sqrt, graph.select(some, square, graph.number(1.0)));
+    graph.select(some, root, square)
 }
 
 /// Less the greatest element, which changes no softmax and keeps its exponentials finite.

@@ -175,6 +175,11 @@ fn located<R: Lanes>(error: Error, ready: &mut Ready<R>, columns: &[Column]) -> 
         })
         .collect();
     let graph = ready.relaxed.graph.clone();
+    if what.ends_with("NULL") {
+        return Error::new(what)
+            .at(Place::Step { step, operator: "the objective".into() })
+            .hint("no row has a value to aggregate: look at the query's joins and filters, or use COALESCE(..., 0)");
+    }
     let culprit = graph.labels().into_iter().find(|(value, _)| {
         let mut machine = Machine::build(&graph, ready.residuals.clone(), &[graph.detach(*value)], false);
         settle(&mut machine, &ready.relaxed, &ready.scales, &values, 1.0);

@@ -14,12 +14,14 @@ mod log;
 mod objective;
 mod outcome;
 mod query;
+mod relaxed;
 mod settings;
 mod train;
 mod view;
 
 pub use crate::grammar::{Statement, is_complete, statements};
 pub use outcome::Outcome;
+pub use relaxed::RelaxedQuery;
 
 use crate::error::{Error, Result};
 use crate::grammar::Kind;

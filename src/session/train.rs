@@ -208,7 +208,7 @@ impl Run {
 }
 
 /// The tables with live columns, with what was learned in them.
-fn learned_tables(tables: &[(TableDefinition, RecordBatch)], learned: &Learned) -> Result<Vec<(TableDefinition, RecordBatch)>> {
+pub(super) fn learned_tables(tables: &[(TableDefinition, RecordBatch)], learned: &Learned) -> Result<Vec<(TableDefinition, RecordBatch)>> {
     let mut changed = vec![];
     for (number, (definition, rows)) in tables.iter().enumerate() {
         let mut columns = rows.columns().to_vec();

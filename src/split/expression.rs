@@ -161,6 +161,11 @@ impl Splitter<'_> {
             ("coalesce", list) => {
                 return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?));
             }
+            ("array_element", [x, Expr::Literal(number, _)]) if e.get_type(schema)?.is_numeric() => {
+                if let Ok(ScalarValue::Int64(Some(place @ 1..))) = number.cast_to(&DataType::Int64) {
+                    return Ok(Expression::Element(Box::new(self.number(x, schema, input)?), place as usize - 1));
+                }
+            }
             ("log", [x]) => return Ok(Expression::Unary(Unary::Log10, Box::new(self.number(x, schema, input)?))),
             ("log", [base, x]) => {
                 let (base, x) = both(self.number(base, schema, input), self.number(x, schema, input))?;
@@ -173,10 +178,10 @@ impl Splitter<'_> {
             let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
             return Ok(Expression::Vector(*f, arguments));
         }
+        if Unary::ALL.iter().any(|f| f.name() == name && f.slope_kind() == Slope::Step) {
+            return Err(step(e, &format!("{name} of a live value is a step")));
+        }
         if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name), shape.1) {
-            if f.slope_kind() == Slope::Step {
-                return Err(step(e, &format!("{name} of a live value is a step")));
-            }
             return Ok(Expression::Unary(*f, Box::new(self.number(x, schema, input)?)));
         }
         if let (Some(f), [first, rest @ ..]) = (Binary::ALL.iter().find(|f| f.name() == name && f.slope_kind() != Slope::Step), shape.1)
@@ -213,8 +218,12 @@ impl Splitter<'_> {
                 Live::Number(e) => Predicate::Degree(Box::new(e)),
             }),
             Expr::Not(p) => Ok(Predicate::Not(boxed(self, p)?)),
-            Expr::IsTrue(p) => self.predicate(p, schema, input),
-            Expr::IsFalse(p) => Ok(Predicate::Not(boxed(self, p)?)),
+            Expr::IsTrue(p) => Ok(never_null(*boxed(self, p)?)),
+            Expr::IsFalse(p) => Ok(never_null(Predicate::Not(boxed(self, p)?))),
+            Expr::IsNotTrue(p) => Ok(Predicate::Not(Box::new(never_null(*boxed(self, p)?)))),
+            Expr::IsNotFalse(p) => Ok(Predicate::Not(Box::new(never_null(Predicate::Not(boxed(self, p)?))))),
+            Expr::IsUnknown(p) => Ok(Predicate::IsNull(Box::new(Expression::Degree(boxed(self, p)?)))),
+            Expr::IsNotUnknown(p) => Ok(Predicate::Not(Box::new(Predicate::IsNull(Box::new(Expression::Degree(boxed(self, p)?)))))),
             Expr::IsNull(x) => Ok(Predicate::IsNull(Box::new(self.number(x, schema, input)?))),
             Expr::IsNotNull(x) => Ok(Predicate::Not(Box::new(Predicate::IsNull(Box::new(self.number(x, schema, input)?))))),
             Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
@@ -239,6 +248,9 @@ impl Splitter<'_> {
                 _ => Err(Error::new("the temperature of soft() must be a literal number").at(place(e)).hint("soft(predicate, 0.1)")),
             },
             Expr::Case(_) => Ok(Predicate::Degree(Box::new(self.case_of_truths(e, schema, input)?))),
+            Expr::InSubquery(_) | Expr::Exists(_) => Err(Error::new(format!("{} over a live sub-query", e.human_display()))
+                .at(place(e))
+                .hint("it is not supported yet: join with the sub-query, and aggregate")),
             other if takes_text(other, schema) => Err(text(other)),
             other => Err(no_gradient(other)),
         }
@@ -276,6 +288,11 @@ impl Splitter<'_> {
         let any = any.ok_or_else(|| Error::new("an empty IN list"))?;
         Ok(if list.negated { Predicate::Not(Box::new(any)) } else { any })
     }
+}
+
+/// The predicate, false where it is NULL.
+fn never_null(p: Predicate) -> Predicate {
+    Predicate::Degree(Box::new(Expression::Coalesce(vec![Expression::Degree(Box::new(p)), Expression::Number(0.0)])))
 }
 
 /// Both results, or the refusals of both.

@@ -48,6 +48,8 @@ impl Splitter<'_> {
         let builder = LogicalPlanBuilder::from(left_plan);
         both.plan = if on.is_empty() && kind == JoinType::Inner {
             builder.cross_join(right_plan)?
+        } else if on.is_empty() {
+            builder.join_on(right_plan, kind, [lit(true)])?
         } else {
             builder.join_on(right_plan, kind, on)?
         }
@@ -186,7 +188,9 @@ impl Splitter<'_> {
         }
         let lone = lone.project(alone)?.build()?;
         let union = LogicalPlanBuilder::from(matched).union(lone)?.build()?;
-        let (left_again, renamed, left_row) = self.read_stage(left_stage, &left.passed, &left.relation.names)?;
+        let passed: Vec<usize> = left.passed.keys().copied().collect();
+        let (left_again, again, left_row) = self.read_stage(left_stage, &passed, &left.relation.names)?;
+        let renamed: BTreeMap<usize, usize> = left.passed.iter().map(|(id, before)| (*before, again[id])).collect();
         let plan = LogicalPlanBuilder::from(left_again.plan.clone())
             .join_on(union, JoinType::Inner, [column(left_row).eq(column(key))])?
             .build()?;
@@ -239,12 +243,15 @@ impl Splitter<'_> {
             })
             .collect();
         finished.weight = weight.iter().map(|_| Expression::Input { input: row, column: live }).collect();
-        Ok(FinishedRows { relation: finished, stage, row, passed })
+        Ok(FinishedRows { relation: finished, stage, row, passed: renamed })
     }
 
     /// A one-row relation as a stage of its own, and its first column for every row of another relation.
-    pub(super) fn one_row(&mut self, relation: Relation, into: &mut Relation) -> Result<Expression> {
+    pub(super) fn one_row(&mut self, mut relation: Relation, into: &mut Relation) -> Result<Expression> {
+        let value = relation.live(0)?;
+        relation.columns = vec![Slot::Live(value)];
         let rows = self.finish_rows(relation, None)?;
+        self.single.insert(rows.stage);
         let id = self.fresh();
         self.sources.insert(id, Source::Stage(rows.stage));
         into.add(id, "row 0".into(), lit(0u32));
@@ -259,8 +266,8 @@ struct FinishedRows {
     stage: usize,
     /// The column that holds the row's number in the stage.
     row: usize,
-    /// Columns of the stage that it passes on, under the numbers that they had.
-    passed: Vec<usize>,
+    /// Columns of the stage that it passes on: their numbers in the stage, and in the relation.
+    passed: BTreeMap<usize, usize>,
 }
 
 /// The schema of both sides, as conditions see it.

@@ -32,9 +32,13 @@ impl Split {
     /// Runs the skeletons in order. `context` should run them in one partition, so that the same query gives the same order of rows.
     pub async fn materialize<R: Lanes>(self, context: &SessionContext) -> Result<Materialized<R>> {
         let (mut rows, mut plans) = (vec![], vec![]);
-        for (stage, skeleton) in self.pipeline.stages.iter().zip(self.skeletons) {
+        for (number, (stage, skeleton)) in self.pipeline.stages.iter().zip(self.skeletons).enumerate() {
             let start = Instant::now();
             let (stage_rows, plan) = run(stage, skeleton, context).await?;
+            if stage_rows.count > 1 && self.single.contains(&number) {
+                return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", stage_rows.count))
+                    .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
+            }
             rows.push(stage_rows);
             plans.push((plan, start.elapsed().as_secs_f64()));
         }

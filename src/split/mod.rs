@@ -37,6 +37,8 @@ pub struct Split {
     skeletons: Vec<Skeleton>,
     /// Numbers of the learnable columns that the objective reaches.
     pub reached: BTreeSet<usize>,
+    /// Numbers of the stages that are scalar sub-queries: they have one row, or none.
+    single: BTreeSet<usize>,
 }
 
 /// The frozen part of a stage. It can be run once: [`Split::materialize`] consumes it.
@@ -61,6 +63,7 @@ pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
         skeletons: vec![],
         refusals: vec![],
         reached: BTreeSet::new(),
+        single: BTreeSet::new(),
     };
     let outcome = splitter.objective(plan);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
@@ -72,6 +75,7 @@ pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
         pipeline: Pipeline { stages: splitter.stages, outermost, objective },
         skeletons: splitter.skeletons,
         reached: splitter.reached,
+        single: splitter.single,
     };
     check::check(&split)?;
     Ok(split)
@@ -97,6 +101,7 @@ struct Splitter<'a> {
     skeletons: Vec<Skeleton>,
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
+    single: BTreeSet<usize>,
 }
 
 fn column_name(id: usize) -> String {

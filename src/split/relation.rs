@@ -74,7 +74,10 @@ impl Splitter<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
-            LogicalPlan::Subquery(subquery) => self.relation(&subquery.subquery),
+            LogicalPlan::Subquery(subquery) if subquery.outer_ref_columns.is_empty() => self.relation(&subquery.subquery),
+            LogicalPlan::Subquery(_) => {
+                Err(refusal("a correlated sub-query over a live relation", plan, "it is not supported yet: join with an aggregate grouped by the key"))
+            }
             LogicalPlan::Projection(projection) => {
                 let input = self.relation(&projection.input)?;
                 self.project(input, projection.input.schema(), &projection.expr)
@@ -92,11 +95,12 @@ impl Splitter<'_> {
             LogicalPlan::Limit(limit) => {
                 let mut input = self.relation(&limit.input)?;
                 if input.live_order || !input.weight.is_empty() {
-                    return Err(refusal(
-                        "LIMIT over a live order or a live filter",
-                        plan,
-                        "relaxed top-k is not supported yet: filter by a learned threshold instead",
-                    ));
+                    let (what, at) = match limit.input.as_ref() {
+                        LogicalPlan::Sort(sort) if input.live_order => ("ORDER BY a live value with LIMIT", place(&sort.expr[0].expr)),
+                        _ => ("LIMIT over a live order or a live filter", Place::Expression(plan.display().to_string())),
+                    };
+                    let hint = "relaxed top-k is not supported yet: filter by a learned threshold instead";
+                    return Err(Error::new(what).at(at).hint(hint));
                 }
                 input.flush()?;
                 input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
@@ -106,7 +110,7 @@ impl Splitter<'_> {
                 Err(refusal("DISTINCT over a live relation", plan, "it is not supported yet: GROUP BY the frozen columns instead"))
             }
             LogicalPlan::Join(join) => Err(refusal(
-                &format!("a {} join with a live side", join.join_type),
+                &format!("a {} join with a live side", join.join_type.to_string().to_lowercase()),
                 plan,
                 "it is not supported yet: use an inner or a left join",
             )),
@@ -150,7 +154,8 @@ impl Splitter<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Relation> {
-        let table = self.tables.iter().find(|t| t.is(&scan.table_name)).expect("a live scan reads a live table");
+        let found = self.tables.iter().find(|t| t.is(&scan.table_name));
+        let table = found.ok_or_else(|| Error::new(format!("the split took table {} for live", scan.table_name)))?;
         let skeleton = LogicalPlanBuilder::scan("live", table.source(), None)?;
         let (mut columns, mut expressions, mut names) = (vec![], vec![], BTreeMap::new());
         let row = self.fresh();

@@ -1,0 +1,114 @@
+//! A relaxed query as a function of its learnable columns: value and gradient where the caller wants them.
+
+use super::learn::{self, Column, Learned, Ready};
+use super::objective::{Exact, Objective};
+use super::{Session, settings, train};
+use crate::error::{Error, Result};
+use crate::grammar::{self, Kind};
+use crate::program::Slot;
+use crate::table::TableDefinition;
+use crate::training::Program;
+use arrow::array::RecordBatch;
+
+impl Session {
+    /// The objective of a TRAIN as a function, in double precision. Nothing is trained and nothing is changed.
+    ///
+    /// The scales of its comparisons are those of the values that the columns have now, and stay.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let session = nabladb::Session::open(Default::default()).await?;
+    /// session.run("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3)").await?;
+    /// session.run("INSERT INTO m DEFAULT VALUES").await?;
+    /// let mut query = session.relaxed("TRAIN MINIMIZE (SELECT SUM(a * a) FROM m)").await?;
+    /// assert_eq!(query.value(), Some(9.0));
+    /// assert_eq!(query.gradient("m.a"), Some(&[6.0][..]));
+    /// query.set("m.a", &[5.0])?;
+    /// assert_eq!((query.value(), query.exact().await?), (Some(25.0), Some(25.0)));
+    /// # nabladb::Result::Ok(()) }).unwrap();
+    /// ```
+    pub async fn relaxed(&self, sql: &str) -> Result<RelaxedQuery> {
+        let statement = grammar::statements(sql).next().unwrap_or_else(|| Err(Error::new("there is no statement")))?;
+        let Kind::Train(written) = &statement.kind else {
+            return Err(Error::new("only a TRAIN has a relaxed objective").hint("TRAIN MINIMIZE (SELECT ...)"));
+        };
+        let (clauses, objective) = (settings::clauses(written)?, Objective::new(self, written).await?);
+        let columns = train::columns(&objective, written)?;
+        let (split, exact, tables, _) = objective.into_parts();
+        let materialized = split.materialize::<f64>(&Objective::one_partition(&exact.context)).await?;
+        let Ready { program, reached, .. } = learn::ready(materialized, &columns, &clauses)?;
+        Ok(RelaxedQuery { program, reached, columns, exact, tables, temperature: clauses.temperature.first })
+    }
+}
+
+/// A relaxed objective, ready to be evaluated at any values of its learnable columns.
+pub struct RelaxedQuery {
+    program: Program<f64>,
+    columns: Vec<Column>,
+    /// Numbers of the columns that a gradient reaches, in the order of the program's parameters.
+    reached: Vec<usize>,
+    exact: Exact,
+    tables: Vec<(TableDefinition, RecordBatch)>,
+    temperature: f64,
+}
+
+impl RelaxedQuery {
+    /// The learnable columns that the objective reads, as `table.column`.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.columns.iter().map(|c| c.parameter.name.as_str())
+    }
+
+    /// Values of a column, row after row.
+    pub fn values(&self, column: &str) -> Option<&[f64]> {
+        self.number(column).map(|i| self.columns[i].values.as_slice())
+    }
+
+    /// Gives a column other values, as many as it has.
+    pub fn set(&mut self, column: &str, values: &[f64]) -> Result<()> {
+        let number = self.number(column).ok_or_else(|| Error::new(format!("the objective reads no learnable column '{column}'")))?;
+        let ours = &mut self.columns[number].values;
+        if ours.len() != values.len() {
+            return Err(Error::new(format!("column '{column}' has {} numbers, not {}", ours.len(), values.len())));
+        }
+        ours.copy_from_slice(values);
+        let theirs = self.program.machine.parameter_mut(number as Slot);
+        if !theirs.is_empty() {
+            theirs.copy_from_slice(values);
+        }
+        Ok(())
+    }
+
+    pub fn temperature(&self) -> f64 {
+        self.temperature
+    }
+
+    pub fn set_temperature(&mut self, temperature: f64) {
+        self.temperature = temperature;
+    }
+
+    /// The relaxed objective; `None` for NULL.
+    pub fn value(&mut self) -> Option<f64> {
+        self.program.machine.set(self.program.temperature, self.temperature);
+        self.program.machine.run();
+        (self.program.machine.output(1)[0] != 0.0).then(|| self.program.machine.output(0)[0])
+    }
+
+    /// The gradient with respect to a column, rows x width; `None` where none reaches it.
+    pub fn gradient(&mut self, column: &str) -> Option<&[f64]> {
+        let number = self.number(column)?;
+        let place = self.reached.iter().position(|i| *i == number)?;
+        self.value();
+        Some(self.program.machine.output(self.program.parameters[place].output))
+    }
+
+    /// The exact objective of the same query at the same values; `None` for NULL.
+    pub async fn exact(&self) -> Result<Option<f64>> {
+        let all = (0..self.columns.len()).collect();
+        let now = Learned { columns: self.columns.clone(), reached: all, relaxed_objective: 0.0, steps: 0 };
+        self.exact.value(&train::learned_tables(&self.tables, &now)?).await
+    }
+
+    fn number(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|c| c.parameter.name == column)
+    }
+}
