@@ -4,6 +4,7 @@
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
 use super::kernel;
+use super::reduce;
 use super::schedule::{Action, Instruction, Operand, Pass, schedule};
 use crate::scalar::Real;
 use rayon::prelude::*;
@@ -217,7 +218,7 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
     let index_of = |sum: &Value| if let Op::SegmentSum(_, index) = graph.node(*sum).op { Some(index) } else { None };
     let work = rows * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
     let spread: usize = pass.sums.iter().filter(|s| index_of(s).is_some()).map(|s| memory.column(*s).len()).sum();
-    let by_sums = if spread == 0 || sorted_sums(pass, memory, &index_of) { MOST_BLOCKS } else { (work / (64 * spread)).max(1) };
+    let by_sums = if spread == 0 || sorted_sums(pass, memory, &index_of) { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
     let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
     let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
     let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
@@ -245,6 +246,7 @@ fn instruction_width(instruction: &Instruction) -> usize {
         Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
         Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
         Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
+        Instruction::AddBoth { first, second, .. } => (first.width + second.width) as usize,
     }
 }
 
@@ -285,6 +287,6 @@ fn deliver<R: kernel::Lanes>(pass: &Pass, blocks: &mut [Block<R>], memory: &mut 
         }
     }
     for (place, &value) in pass.sums.iter().enumerate() {
-        kernel::Sum::deliver(blocks.iter().map(|b| &b.workspace.sums[place]), memory.column_mut(value));
+        reduce::Sum::deliver(blocks.iter().map(|b| &b.workspace.sums[place]), memory.column_mut(value));
     }
 }

@@ -12,8 +12,12 @@
 mod gradient;
 mod graph;
 mod kernel;
+mod loops;
 mod machine;
+mod map;
+mod operand;
 mod print;
+mod reduce;
 mod sample;
 mod schedule;
 

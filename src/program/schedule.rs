@@ -28,6 +28,8 @@ pub(super) enum Action {
     Unary(Unary, Operand),
     Binary(Binary, Operand, Operand),
     Select(Operand, Operand, Operand),
+    /// sigmoid((left - right) * unit): the degree of a comparison, in one operation.
+    Degree(Operand, Operand, Operand),
     Dot(Operand, Operand),
     Scale(Operand, Operand),
     Sum(Operand),
@@ -56,15 +58,31 @@ pub(super) enum Instruction {
     Store { from: Operand, place: u32, width: u32 },
     /// Adds to number `place` of the pass's sums; `columns` is the width of an outer product's row.
     Add { term: Term, index: Option<Index>, place: u32, width: u32, columns: u32 },
+    /// Two sums of scaled vectors with the same factor, row by row: a gradient of an inner product.
+    AddBoth { factor: Operand, first: Scatter, second: Scatter },
+}
+
+/// Vectors that are added, scaled, to the sums of their parent rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scatter {
+    pub vectors: Operand,
+    pub index: Index,
+    pub place: u32,
+    pub width: u32,
 }
 
 impl Action {
+    /// Whether every operand is read number by number, in the order of the rows.
+    pub fn is_elementwise(self) -> bool {
+        matches!(self, Action::Unary(..) | Action::Binary(..) | Action::Select(..) | Action::Degree(..) | Action::Spread(_))
+    }
+
     pub fn operands(self) -> Vec<Operand> {
         match self {
             Action::Load(a) | Action::Unary(_, a) | Action::Sum(a) | Action::Greatest(a) | Action::Spread(a) => vec![a],
             Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
-            Action::Select(m, a, b) => vec![m, a, b],
+            Action::Select(a, b, c) | Action::Degree(a, b, c) => vec![a, b, c],
         }
     }
 }
@@ -76,6 +94,7 @@ impl Instruction {
             Instruction::Store { from, .. } => vec![from],
             Instruction::Add { term: Term::Plain(a), .. } => vec![a],
             Instruction::Add { term: Term::Scaled(a, b) | Term::Outer(a, b), .. } => vec![a, b],
+            Instruction::AddBoth { factor, first, second } => vec![factor, first.vectors, second.vectors],
         }
     }
 }
@@ -261,7 +280,7 @@ impl<'a> Assembler<'a> {
         let last_use = self.last_uses(&body, &terms, &virtual_values);
         for (position, &v) in body.iter().enumerate() {
             if !virtual_values.contains(&v) {
-                self.compute(v, &last_use, position);
+                self.compute(v, &last_use, position, &virtual_values);
             }
             if let Some(place) = stores.iter().position(|s| *s == v) {
                 let from = self.operand(v);
@@ -279,7 +298,7 @@ impl<'a> Assembler<'a> {
                 self.add(sum, x, &virtual_values, &sums);
             }
         }
-        Pass { domain: self.domain, instructions: self.instructions, registers: self.registers, stores, sums }
+        Pass { domain: self.domain, instructions: paired(self.instructions), registers: self.registers, stores, sums }
     }
 
     /// Values that need no register: vectors read where they lie through an index, and products that only sums read.
@@ -289,6 +308,8 @@ impl<'a> Assembler<'a> {
             let node = self.graph.node(v);
             let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
             let whole = match node.op {
+                // Gaps and margins that only a degree reads are computed with it.
+                Op::Binary(Binary::Multiply, ..) | Op::Binary(Binary::Subtract, ..) if self.degree_of(v, body, stores).is_some() => true,
                 Op::Gather(..) if node.width > 1 => {
                     users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..)))
                 }
@@ -302,6 +323,30 @@ impl<'a> Assembler<'a> {
         found
     }
 
+    /// The degree that a value is only an inner part of, if it is one.
+    fn degree_of(&self, v: Value, body: &[Value], stores: &[Value]) -> Option<Value> {
+        let only_user = |v: Value| {
+            let mut users = body.iter().copied().filter(|u| self.graph.node(*u).op.operands().any(|o| o == v));
+            let read = stores.contains(&v) || self.sums().iter().any(|s| summand(self.graph, *s) == v);
+            users.next().filter(|_| users.next().is_none() && !read)
+        };
+        let user = only_user(v)?;
+        let top = if let Op::Unary(Unary::Sigmoid, _) = self.graph.node(user).op { user } else { only_user(user)? };
+        let (margin, gap, _, _, _) = self.degree_parts(top)?;
+        (v == margin || v == gap && only_user(margin) == Some(top)).then_some(top)
+    }
+
+    /// Margin, gap, left, right and unit of `sigmoid((left - right) * unit)`, where the unit is the same for all rows.
+    fn degree_parts(&self, top: Value) -> Option<(Value, Value, Value, Value, Value)> {
+        let Op::Unary(Unary::Sigmoid, margin) = self.graph.node(top).op else { return None };
+        let Op::Binary(Binary::Multiply, a, b) = self.graph.node(margin).op else { return None };
+        let uniform = |x: Value| self.graph.domain_of(x) == ONE;
+        let (gap, unit) = if uniform(b) { (a, b) } else { (b, a) };
+        let Op::Binary(Binary::Subtract, left, right) = self.graph.node(gap).op else { return None };
+        (self.domain != ONE && uniform(unit) && self.graph.width(top) == 1 && !self.in_memory(gap))
+            .then_some((margin, gap, left, right, unit))
+    }
+
     /// For each value of the body, the position after which its register is free. A value read through a virtual one is held until that one is read.
     fn last_uses(&self, body: &[Value], terms: &HashMap<Value, Vec<Value>>, virtual_values: &BTreeSet<Value>) -> HashMap<Value, usize> {
         let mut last = HashMap::new();
@@ -309,6 +354,12 @@ impl<'a> Assembler<'a> {
             last.insert(v, position);
             for o in self.graph.node(v).op.operands() {
                 last.insert(o, position);
+            }
+            if let Some((margin, gap, left, right, _)) = self.degree_parts(v)
+                && virtual_values.contains(&margin)
+                && virtual_values.contains(&gap)
+            {
+                last.extend([(left, position), (right, position)]);
             }
             debug_assert!(!virtual_values.contains(&v) || !terms.contains_key(&v) || last[&v] == position);
         }
@@ -363,11 +414,16 @@ impl<'a> Assembler<'a> {
         Operand::Register(into)
     }
 
-    fn compute(&mut self, v: Value, last_use: &HashMap<Value, usize>, position: usize) {
+    fn compute(&mut self, v: Value, last_use: &HashMap<Value, usize>, position: usize, virtual_values: &BTreeSet<Value>) {
         let node = self.graph.node(v);
         let width = |x: Value| self.graph.width(x) as u32;
         let mut inner = node.width;
+        let fused = self.degree_parts(v).filter(|(margin, gap, ..)| virtual_values.contains(margin) && virtual_values.contains(gap));
         let action = match node.op {
+            _ if let Some((_, _, left, right, unit)) = fused => {
+                let (left, right) = (self.flat(left), self.flat(right));
+                Action::Degree(left, right, self.flat(unit))
+            }
             Op::Gather(x, index) => Action::Load(Operand::Gathered(x, index)),
             Op::Unary(f, x) => Action::Unary(f, self.flat(x)),
             Op::Binary(f, a, b) => {
@@ -445,6 +501,27 @@ impl<'a> Assembler<'a> {
         let place = sums.iter().position(|s| *s == sum).expect("the sum belongs to this pass") as u32;
         self.instructions.push(Instruction::Add { term, index, place, width: node.width, columns });
     }
+}
+
+/// Neighbouring scatters with the same factor become one instruction.
+fn paired(instructions: Vec<Instruction>) -> Vec<Instruction> {
+    let scatter = |i: &Instruction| match *i {
+        Instruction::Add { term: Term::Scaled(factor, vectors), index: Some(index), place, width, .. } if width > 1 => {
+            Some((factor, Scatter { vectors, index, place, width }))
+        }
+        _ => None,
+    };
+    let mut paired: Vec<Instruction> = Vec::with_capacity(instructions.len());
+    for instruction in instructions {
+        match (paired.last().and_then(scatter), scatter(&instruction)) {
+            (Some((factor, first)), Some((same, second))) if factor == same => {
+                paired.pop();
+                paired.push(Instruction::AddBoth { factor, first, second });
+            }
+            _ => paired.push(instruction),
+        }
+    }
+    paired
 }
 
 fn summand(graph: &Graph, sum: Value) -> Value {

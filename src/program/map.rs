@@ -1,0 +1,143 @@
+//! `map`: each operation over the rows of a chunk, elementwise or vector by vector.
+//! Its adjoint is again a map.
+
+use super::kernel::Workspace;
+use super::loops::{add_scaled, dot, sum};
+use super::machine::Memory;
+use super::operand::{Chunk, Vectors, flat, number, vectors};
+use super::schedule::Action;
+use crate::scalar::{Real, Unary};
+
+#[inline(always)]
+pub(super) fn compute<R: Real>(
+    w: &mut Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    action: Action,
+    into: usize,
+    width: usize,
+    inner: usize,
+) {
+    let mut register = std::mem::take(&mut w.registers[into]);
+    let out = &mut register[..chunk.len * width];
+    match action {
+        Action::Unary(f, a) => {
+            let a = flat(w, memory, chunk, a, width);
+            if a.len() == out.len() { f.map(a, out) } else { out.fill(f.value(a[0])) }
+        }
+        Action::Binary(f, a, b) => f.map(flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), out),
+        Action::Select(m, a, b) => {
+            let mask = flat(w, memory, chunk, m, 1);
+            let (a, b) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width));
+            for (i, o) in out.iter_mut().enumerate() {
+                let holds = number(mask, i / width) != R::ZERO;
+                *o = if holds { number(a, i) } else { number(b, i) };
+            }
+        }
+        Action::Degree(a, b, unit) => {
+            let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
+            degrees(a, b, flat(w, memory, chunk, unit, 1)[0], out);
+        }
+        Action::Load(a) if width == 1 => {
+            let a = vectors(w, memory, chunk, a, 1);
+            for (lane, o) in out.iter_mut().enumerate() {
+                *o = a.row(lane)[0];
+            }
+        }
+        Action::Load(a) => {
+            let a = vectors(w, memory, chunk, a, width);
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                o.copy_from_slice(a.row(lane));
+            }
+        }
+        Action::Dot(a, b) => {
+            let (a, b) = (vectors(w, memory, chunk, a, inner), vectors(w, memory, chunk, b, inner));
+            dot_rows(a, b, out);
+        }
+        Action::Scale(s, v) => {
+            let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                let s = number(s, lane);
+                for (o, &x) in o.iter_mut().zip(v.row(lane)) {
+                    *o = s * x;
+                }
+            }
+        }
+        Action::Sum(v) => {
+            let v = vectors(w, memory, chunk, v, inner);
+            for (lane, o) in out.iter_mut().enumerate() {
+                *o = sum(v.row(lane));
+            }
+        }
+        Action::Greatest(v) => {
+            let v = vectors(w, memory, chunk, v, inner);
+            for (lane, o) in out.iter_mut().enumerate() {
+                let row = v.row(lane);
+                *o = row.iter().fold(row[0], |m, &x| m.max(x));
+            }
+        }
+        Action::Spread(s) => {
+            let s = flat(w, memory, chunk, s, 1);
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                o.fill(number(s, lane));
+            }
+        }
+        Action::MatVec(m, v) => {
+            let (m, v) = (vectors(w, memory, chunk, m, width * inner), vectors(w, memory, chunk, v, inner));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                let (m, v) = (m.row(lane), v.row(lane));
+                for (o, row) in o.iter_mut().zip(m.chunks_exact(inner)) {
+                    *o = dot(row, v);
+                }
+            }
+        }
+        Action::MatTransVec(m, u) => {
+            let (m, u) = (vectors(w, memory, chunk, m, width * inner), vectors(w, memory, chunk, u, inner));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                o.fill(R::ZERO);
+                for (row, &u) in m.row(lane).chunks_exact(width).zip(u.row(lane)) {
+                    add_scaled(o, u, row);
+                }
+            }
+        }
+        Action::Outer(u, v) => {
+            let rows = width / inner;
+            let (u, v) = (vectors(w, memory, chunk, u, rows), vectors(w, memory, chunk, v, inner));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                for (o, &u) in o.chunks_exact_mut(inner).zip(u.row(lane)) {
+                    for (o, &v) in o.iter_mut().zip(v.row(lane)) {
+                        *o = u * v;
+                    }
+                }
+            }
+        }
+    }
+    w.registers[into] = register;
+}
+
+#[inline(always)]
+fn dot_rows<R: Real>(a: Vectors<R>, b: Vectors<R>, out: &mut [R]) {
+    for (lane, o) in out.iter_mut().enumerate() {
+        *o = dot(a.row(lane), b.row(lane));
+    }
+}
+
+/// sigmoid((a - b) * unit); a one-element slice stands for all lanes.
+#[inline(always)]
+fn degrees<R: Real>(a: &[R], b: &[R], unit: R, out: &mut [R]) {
+    if a.len() == out.len() && b.len() == out.len() {
+        for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
+            *o = Unary::Sigmoid.value((a - b) * unit);
+        }
+    } else if a.len() == out.len() {
+        let b = b[0];
+        for (o, &a) in out.iter_mut().zip(a) {
+            *o = Unary::Sigmoid.value((a - b) * unit);
+        }
+    } else {
+        let a = a[0];
+        for (o, &b) in out.iter_mut().zip(b) {
+            *o = Unary::Sigmoid.value((a - b) * unit);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Where an operand of a chunk is read: a register, a column in place, one number for all rows, or rows through an index.
+
+use super::kernel::Workspace;
+use super::machine::Memory;
+use super::schedule::Operand;
+use crate::scalar::Real;
+
+/// The rows of one chunk.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk<'a> {
+    pub start: usize,
+    pub len: usize,
+    pub listed: Option<&'a [u32]>,
+}
+
+/// Numbers of an elementwise operand for this chunk; one number when it is the same for all rows.
+#[inline(always)]
+pub(super) fn flat<'a, R: Real>(w: &'a Workspace<R>, memory: &'a Memory<R>, chunk: Chunk, operand: Operand, width: usize) -> &'a [R] {
+    match operand {
+        Operand::Register(r) => &w.registers[r as usize][..chunk.len * width],
+        Operand::Uniform(v) => memory.column(v),
+        Operand::Column(v) => match chunk.listed {
+            None => &memory.column(v)[chunk.start * width..(chunk.start + chunk.len) * width],
+            Some(_) => {
+                let found =
+                    w.scratch.iter().find(|(o, _)| *o == operand).expect("the columns that a pass reads are listed when it is built");
+                &found.1[..chunk.len * width]
+            }
+        },
+        Operand::Gathered(..) => unreachable!("a gathered operand is loaded before it is read elementwise"),
+    }
+}
+
+/// A lane's number, where one number may stand for all lanes.
+#[inline(always)]
+pub(super) fn number<R: Copy>(numbers: &[R], lane: usize) -> R {
+    numbers[if numbers.len() == 1 { 0 } else { lane }]
+}
+
+/// Vectors of an operand, read where they lie.
+#[derive(Clone, Copy)]
+pub(super) struct Vectors<'a, R> {
+    numbers: &'a [R],
+    pub width: usize,
+    pick: Pick<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Pick<'a> {
+    Lane,
+    Same,
+    Through(&'a [u32]),
+    /// Listed rows, then the index.
+    Twice(&'a [u32], &'a [u32]),
+}
+
+impl<'a, R: Real> Vectors<'a, R> {
+    #[inline(always)]
+    pub fn row(&self, lane: usize) -> &'a [R] {
+        let row = match self.pick {
+            Pick::Lane => lane,
+            Pick::Same => 0,
+            Pick::Through(index) => index[lane] as usize,
+            Pick::Twice(list, index) => index[list[lane] as usize] as usize,
+        };
+        &self.numbers[row * self.width..][..self.width]
+    }
+}
+
+#[inline(always)]
+pub(super) fn vectors<'a, R: Real>(
+    w: &'a Workspace<R>,
+    memory: &'a Memory<R>,
+    chunk: Chunk<'a>,
+    operand: Operand,
+    width: usize,
+) -> Vectors<'a, R> {
+    let (numbers, pick) = match operand {
+        Operand::Register(r) => (&*w.registers[r as usize], Pick::Lane),
+        Operand::Uniform(v) => (memory.column(v), Pick::Same),
+        Operand::Column(v) => match chunk.listed {
+            None => (&memory.column(v)[chunk.start * width..], Pick::Lane),
+            Some(list) => (memory.column(v), Pick::Through(list)),
+        },
+        Operand::Gathered(v, i) => {
+            let index = &*memory.indices[i.0 as usize];
+            match chunk.listed {
+                None => (memory.column(v), Pick::Through(&index[chunk.start..chunk.start + chunk.len])),
+                Some(list) => (memory.column(v), Pick::Twice(list, index)),
+            }
+        }
+    };
+    Vectors { numbers, width, pick }
+}

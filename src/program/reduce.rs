@@ -1,0 +1,242 @@
+//! `segment_sum` and `total`: rows added up for each parent row, or all together. The adjoint is a gather.
+
+use super::kernel::Workspace;
+use super::loops::{add_scaled, sum, sum_of_products};
+use super::machine::Memory;
+use super::operand::{Chunk, Vectors, flat, number, vectors};
+use super::schedule::{Operand, Scatter, Term};
+use crate::scalar::Real;
+
+/// A sum of one block: over all rows, or for each parent row in a range.
+pub(super) enum Sum<R> {
+    /// Accumulated chunk by chunk in double precision.
+    Total {
+        sum: Vec<f64>,
+        chunk: Box<[R]>,
+    },
+    Segments {
+        first: usize,
+        width: usize,
+        sums: Vec<R>,
+    },
+}
+
+impl<R> Default for Sum<R> {
+    /// What stands in for a sum while it is added to.
+    fn default() -> Self {
+        Sum::Segments { first: 0, width: 0, sums: Vec::new() }
+    }
+}
+
+impl<R: Real> Sum<R> {
+    pub fn clear(&mut self) {
+        match self {
+            Sum::Total { sum, .. } => sum.fill(0.0),
+            Sum::Segments { sums, .. } => sums.fill(R::ZERO),
+        }
+    }
+
+    /// Adds the sums of the blocks, in their order, into a column.
+    pub fn deliver<'a>(blocks: impl Iterator<Item = &'a Sum<R>> + Clone, column: &mut [R]) {
+        if blocks.clone().any(|b| matches!(b, Sum::Total { .. })) {
+            for (at, number) in column.iter_mut().enumerate() {
+                *number = R::of(blocks.clone().map(|b| b.total(at)).sum());
+            }
+            return;
+        }
+        column.fill(R::ZERO);
+        for block in blocks {
+            if let Sum::Segments { first, width, sums } = block {
+                add_scaled(&mut column[first * width..first * width + sums.len()], R::ONE, sums);
+            }
+        }
+    }
+
+    fn total(&self, at: usize) -> f64 {
+        if let Sum::Total { sum, .. } = self { sum[at] } else { 0.0 }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) fn add<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    term: Term,
+    parents: Option<&[u32]>,
+    width: usize,
+    columns: usize,
+    sum: &mut Sum<R>,
+) {
+    match sum {
+        Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
+        Sum::Segments { first, sums, .. } => {
+            let parents = Parents::new(parents.expect("a segment sum has an index"), chunk, *first);
+            match term {
+                Term::Plain(a) if width == 1 => {
+                    let a = flat(w, memory, chunk, a, 1);
+                    for lane in 0..chunk.len {
+                        sums[parents.of(lane)] += number(a, lane);
+                    }
+                }
+                Term::Scaled(a, b) if width == 1 => {
+                    let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
+                    for lane in 0..chunk.len {
+                        sums[parents.of(lane)] += number(a, lane) * number(b, lane);
+                    }
+                }
+                Term::Plain(v) => {
+                    let v = vectors(w, memory, chunk, v, width);
+                    scatter_rows(&[R::ONE], v, chunk.len, parents, sums);
+                }
+                Term::Scaled(s, v) => {
+                    let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+                    scatter_rows(s, v, chunk.len, parents, sums);
+                }
+                Term::Outer(u, v) => {
+                    let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
+                    for lane in 0..chunk.len {
+                        let into = &mut sums[parents.of(lane) * width..][..width];
+                        for (o, &u) in into.chunks_exact_mut(columns).zip(u.row(lane)) {
+                            add_scaled(o, u, v.row(lane));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn add_total<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    term: Term,
+    width: usize,
+    columns: usize,
+    total: &mut [f64],
+    partial: &mut [R],
+) {
+    match term {
+        Term::Plain(a) if width == 1 => {
+            let a = flat(w, memory, chunk, a, 1);
+            total[0] += sum(a).wide() * if a.len() == 1 { chunk.len as f64 } else { 1.0 };
+            return;
+        }
+        Term::Scaled(a, b) if width == 1 => {
+            let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
+            if a.len() == b.len() && a.len() == chunk.len {
+                total[0] += sum_of_products(a, b).wide();
+            } else if a.len() == 1 {
+                total[0] += a[0].wide() * sum(b).wide();
+            } else {
+                total[0] += sum(a).wide() * b[0].wide();
+            }
+            return;
+        }
+        _ => partial.fill(R::ZERO),
+    }
+    let out = &mut partial[..width];
+    match term {
+        Term::Plain(v) => {
+            let v = vectors(w, memory, chunk, v, width);
+            sum_rows(&[R::ONE], v, chunk.len, out);
+        }
+        Term::Scaled(s, v) => {
+            let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+            sum_rows(s, v, chunk.len, out);
+        }
+        Term::Outer(u, v) => {
+            let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
+            for lane in 0..chunk.len {
+                for (o, &u) in out.chunks_exact_mut(columns).zip(u.row(lane)) {
+                    add_scaled(o, u, v.row(lane));
+                }
+            }
+        }
+    }
+    for (t, &p) in total.iter_mut().zip(&*out) {
+        *t += p.wide();
+    }
+}
+
+/// The parent of each lane, counted from the first that the block's sums cover.
+#[derive(Clone, Copy)]
+struct Parents<'a> {
+    rows: &'a [u32],
+    listed: Option<&'a [u32]>,
+    first: usize,
+}
+
+impl<'a> Parents<'a> {
+    #[inline(always)]
+    fn new(rows: &'a [u32], chunk: Chunk<'a>, first: usize) -> Self {
+        match chunk.listed {
+            None => Self { rows: &rows[chunk.start..chunk.start + chunk.len], listed: None, first },
+            Some(_) => Self { rows, listed: chunk.listed, first },
+        }
+    }
+
+    #[inline(always)]
+    fn of(&self, lane: usize) -> usize {
+        let row = match self.listed {
+            None => lane,
+            Some(list) => list[lane] as usize,
+        };
+        self.rows[row] as usize - self.first
+    }
+}
+
+/// Adds each row, scaled, to the sums of its parent.
+#[inline(always)]
+fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
+    let width = v.width;
+    for lane in 0..count {
+        add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+    }
+}
+
+/// Adds all rows, scaled, to one sum; four rows at a time, so that the sum is loaded and stored less often.
+#[inline(always)]
+fn sum_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, out: &mut [R]) {
+    let whole = count / 4 * 4;
+    for lane in (0..whole).step_by(4) {
+        let (s0, s1, s2, s3) = (number(s, lane), number(s, lane + 1), number(s, lane + 2), number(s, lane + 3));
+        let (a, b) = (v.row(lane), v.row(lane + 1));
+        let (c, d) = (v.row(lane + 2), v.row(lane + 3));
+        for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+            *o += (s0 * a + s1 * b) + (s2 * c + s3 * d);
+        }
+    }
+    for lane in whole..count {
+        add_scaled(out, number(s, lane), v.row(lane));
+    }
+}
+
+/// Two scatters in one sweep, so that each row's vectors are read while they are near.
+#[inline(always)]
+pub(super) fn add_both<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    factor: Operand,
+    scatters: [Scatter; 2],
+    sums: &mut [Sum<R>; 2],
+) {
+    let [Sum::Segments { first: first1, sums: sums1, .. }, Sum::Segments { first: first2, sums: sums2, .. }] = sums else {
+        unreachable!("a scatter adds to segments")
+    };
+    let s = flat(w, memory, chunk, factor, 1);
+    let [one, two] = scatters;
+    let (a, b) = (vectors(w, memory, chunk, one.vectors, one.width as usize), vectors(w, memory, chunk, two.vectors, two.width as usize));
+    let of_a = Parents::new(&memory.indices[one.index.0 as usize], chunk, *first1);
+    let of_b = Parents::new(&memory.indices[two.index.0 as usize], chunk, *first2);
+    for lane in 0..chunk.len {
+        let s = number(s, lane);
+        add_scaled(&mut sums1[of_a.of(lane) * a.width..][..a.width], s, a.row(lane));
+        add_scaled(&mut sums2[of_b.of(lane) * b.width..][..b.width], s, b.row(lane));
+    }
+}
