@@ -57,3 +57,12 @@ fn the_learned_query_finds_the_same_restaurants_of_two_guides_on_every_split() {
     eprintln!("F1 on the other half, five splits: {scores:.4?}, mean {mean:.4}");
     assert!(mean >= 0.96, "{scores:?} have the mean {mean}");
 }
+
+#[test]
+fn the_ranker_learns_its_weights_from_pairs() {
+    let results = results(Path::new("sql/ranker.sql"));
+    let (_, line) = results.trim_end().rsplit_once("verdict,ndcg_before,ndcg_after\n").expect("the verdict comes last");
+    let verdict: Vec<&str> = line.split(',').collect();
+    let (before, after): (f64, f64) = (verdict[1].parse().unwrap(), verdict[2].parse().unwrap());
+    assert!(verdict[0] == "PASS" && before < 0.9 && after > 0.98, "{line}");
+}
