@@ -51,6 +51,7 @@ fn add_scaled(out: &mut [f32], s: f32, x: &[f32]) {
 
 /// Mean squared error of inner products and its gradient with respect to both tables.
 #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+#[allow(clippy::too_many_arguments)]
 pub fn factorize(d: usize, u: &[u32], i: &[u32], r: &[f32], users: &[f32], items: &[f32], gu: &mut [f32], gi: &mut [f32]) -> f64 {
     gu.fill(0.0);
     gi.fill(0.0);
@@ -114,9 +115,9 @@ pub fn threshold(x: &[Vec<f32>; 5], y: &[f32], actual: f32, c: &[f32; 5], unit: 
         }
         let y = &y[start..start + LANES];
         let mut w = [1.0f32; LANES];
-        for k in 0..5 {
+        for degrees in &d {
             for l in 0..LANES {
-                w[l] *= d[k][l];
+                w[l] *= degrees[l];
             }
         }
         for l in 0..LANES {

@@ -43,10 +43,12 @@ pub trait Real:
     }
     /// The greater of two; NaN if either is.
     #[inline(always)]
+    #[expect(clippy::eq_op, reason = "only NaN is not itself")]
     fn max(self, other: Self) -> Self {
         if self > other || self != self { self } else { other }
     }
     #[inline(always)]
+    #[expect(clippy::eq_op, reason = "only NaN is not itself")]
     fn min(self, other: Self) -> Self {
         if self < other || self != self { self } else { other }
     }
@@ -177,7 +179,7 @@ impl Real for f32 {
             88.722_83f32,
             0.693_359_4f32,
             -2.121_944_4e-4f32,
-            [1.388_888_9e-3f32, 8.333_333_8e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0, 1.0]
+            [1.388_888_9e-3f32, 8.333_334e-3, 4.166_666_8e-2, 0.166_666_67, 0.5, 1.0, 1.0]
         )
     }
     #[inline(always)]
@@ -221,7 +223,7 @@ impl Real for f64 {
                 2.755_731_922_398_589_3e-7,
                 2.755_731_922_398_589e-6,
                 2.480_158_730_158_73e-5,
-                1.984_126_984_126_984_1e-4,
+                1.984_126_984_126_984e-4,
                 1.388_888_888_888_889e-3,
                 8.333_333_333_333_333e-3,
                 4.166_666_666_666_666_4e-2,

@@ -100,7 +100,7 @@ fn start<R: Lanes>(materialized: Materialized<R>, columns: Vec<Column>, clauses:
         let (mut pending, mut sent) = (Vec::with_capacity(MOST_STEPS), Instant::now());
         let mut observe = |step: Step| {
             pending.push(step);
-            if pending.len() >= MOST_STEPS || (step.step % 16 == 0 && sent.elapsed() >= OLDEST_STEP) {
+            if pending.len() >= MOST_STEPS || (step.step.is_multiple_of(16) && sent.elapsed() >= OLDEST_STEP) {
                 sent = Instant::now();
                 return sender.blocking_send(News::Steps(std::mem::replace(&mut pending, Vec::with_capacity(MOST_STEPS)))).is_ok();
             }

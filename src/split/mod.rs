@@ -150,7 +150,7 @@ impl Splitter<'_> {
         relation: &Relation,
         grouping: Grouping,
         keys: Vec<usize>,
-        expressions: &mut Vec<Expression>,
+        expressions: &mut [Expression],
         kept: Vec<usize>,
         aggregates: Vec<(Expr, usize)>,
     ) -> Result<usize> {
