@@ -6,7 +6,7 @@
 //! Gradient: of sums. The average of no weight at all is NULL.
 
 use super::{Number, Workplace};
-use crate::algebra::{Aggregate, Expression, Predicate};
+use crate::algebra::{Aggregate, Expression, Grouping, Predicate};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
 
@@ -47,10 +47,12 @@ impl<R: Lanes> Workplace<'_, R> {
             (Aggregate::Sum, Some(x)) => {
                 let value = self.weighted(weight, x.value);
                 let value = self.sum(value);
-                // A sum of soft rows is NULL only where what is frozen leaves it none: with its weight it goes to 0.
+                // A sum over all soft rows is NULL only where what is frozen leaves it none: with its weight it goes to 0.
+                // In a group, which other rows may keep present, it is NULL where nothing is left of its weight.
                 let known = self.both(degree.filter(|d| graph.is_frozen(*d)), x.presence.filter(|p| graph.is_frozen(*p)));
                 let presence = match known {
                     _ if graph.is_frozen(rows) => self.some(rows),
+                    _ if self.stage.grouping == Grouping::Keys && (degree.is_some() || x.presence.is_some()) => self.some(rows),
                     None if self.rows.count > 0 => None,
                     known => {
                         let known = self.sum(known.unwrap_or_else(|| self.number(1.0)));

@@ -158,7 +158,7 @@ impl Splitter<'_> {
         let shape = (name, function.args.as_slice());
         match shape {
             ("detach", [x]) => return Ok(Expression::Detach(Box::new(self.number(x, schema, input)?))),
-            ("coalesce", list) => {
+            ("coalesce" | "nvl", list) => {
                 return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?));
             }
             ("array_element", [x, Expr::Literal(number, _)]) if e.get_type(schema)?.is_numeric() => {

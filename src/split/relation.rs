@@ -5,7 +5,7 @@ use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Place, Result};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, JoinType};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, utils::split_conjunction};
+use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, utils::split_conjunction};
 use std::collections::BTreeMap;
 
 /// A relation on its way through the split.
@@ -75,9 +75,11 @@ impl Splitter<'_> {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
             LogicalPlan::Subquery(subquery) if subquery.outer_ref_columns.is_empty() => self.relation(&subquery.subquery),
-            LogicalPlan::Subquery(_) => {
-                Err(refusal("a correlated sub-query over a live relation", plan, "it is not supported yet: join with an aggregate grouped by the key"))
-            }
+            LogicalPlan::Subquery(_) => Err(refusal(
+                "a correlated sub-query over a live relation",
+                plan,
+                "it is not supported yet: join with an aggregate grouped by the key",
+            )),
             LogicalPlan::Projection(projection) => {
                 let input = self.relation(&projection.input)?;
                 self.project(input, projection.input.schema(), &projection.expr)
@@ -97,7 +99,7 @@ impl Splitter<'_> {
                 if input.live_order || !input.weight.is_empty() {
                     let (what, at) = match limit.input.as_ref() {
                         LogicalPlan::Sort(sort) if input.live_order => ("ORDER BY a live value with LIMIT", place(&sort.expr[0].expr)),
-                        _ => ("LIMIT over a live order or a live filter", Place::Expression(plan.display().to_string())),
+                        _ => ("LIMIT over a live order or a live filter", Place::Expression(limit_text(limit))),
                     };
                     let hint = "relaxed top-k is not supported yet: filter by a learned threshold instead";
                     return Err(Error::new(what).at(at).hint(hint));
@@ -283,6 +285,11 @@ impl Splitter<'_> {
         let plan = LogicalPlanBuilder::scan("stage", super::table::source(table), None)?.project(expressions)?.build()?;
         Ok((Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, live_order: false }, renamed, row))
     }
+}
+
+fn limit_text(limit: &Limit) -> String {
+    let part = |word: &str, e: &Option<Box<Expr>>| e.as_ref().map(|e| format!("{word} {}", e.human_display()));
+    part("LIMIT", &limit.fetch).into_iter().chain(part("OFFSET", &limit.skip)).collect::<Vec<_>>().join(" ")
 }
 
 /// Where an expression stands: the position of its first column when that is known, else its text.

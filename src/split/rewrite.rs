@@ -11,8 +11,8 @@
 //! Duplicate conjuncts are removed by the rule for joins. Everything else of the optimizer runs on the skeletons only.
 
 use crate::error::Result;
-use datafusion::execution::SessionState;
 use datafusion::common::tree_node::Transformed;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Filter, LogicalPlan};
 use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
@@ -42,7 +42,9 @@ pub fn prepare(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
 fn filters_above_scans(plan: LogicalPlan) -> Result<LogicalPlan> {
     let moved = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(mut scan) = node else { return Ok(Transformed::no(node)) };
-        let Some(condition) = conjunction(std::mem::take(&mut scan.filters)) else { return Ok(Transformed::no(LogicalPlan::TableScan(scan))) };
+        let Some(condition) = conjunction(std::mem::take(&mut scan.filters)) else {
+            return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+        };
         Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(condition, Arc::new(LogicalPlan::TableScan(scan)))?)))
     })?;
     Ok(moved.data)

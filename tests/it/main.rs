@@ -7,8 +7,11 @@ mod constraints;
 mod crash;
 mod database;
 mod duckdb;
+mod explain;
 mod language;
+mod laws;
 mod programs;
+mod training;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use nabladb::session::Options;

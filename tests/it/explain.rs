@@ -1,0 +1,165 @@
+//! Golden pieces of EXPLAIN TRAIN: what must be said, and what must not.
+
+use crate::{fails, rows, run, session};
+use nabladb::Session;
+
+/// The lines of an explanation, `stage|what|detail`: each of `expect` is in it, none of `expect_not` is.
+async fn explain(session: &Session, sql: &str, expect: &[&str], expect_not: &[&str]) {
+    let text = rows(session, &format!("EXPLAIN {sql}")).await;
+    for piece in expect {
+        assert!(text.contains(piece), "EXPLAIN {sql}\nis without: {piece}\n{text}");
+    }
+    for piece in expect_not {
+        assert!(!text.contains(piece), "EXPLAIN {sql}\nhas: {piece}\n{text}");
+    }
+}
+
+async fn shop() -> Session {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE p (id BIGINT, k BIGINT, x DOUBLE, y DOUBLE, good BOOLEAN, kind TEXT);
+         INSERT INTO p SELECT value, value % 5, sin(value), cos(value), value % 3 = 0, CASE WHEN value < 60 THEN 'a' ELSE 'b' END FROM range(100);
+         CREATE TABLE u (id BIGINT, w DOUBLE LEARNABLE DEFAULT 0.1, e REAL[4] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO u (id) SELECT value FROM range(5);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.2, b DOUBLE LEARNABLE DEFAULT 0.5); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    s
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_conjunct_is_run_by_the_exact_engine_and_not_relaxed() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p, m WHERE p.x > m.a AND p.kind = 'a' AND p.y > 0)",
+        &[
+            "|skeleton|",
+            "FilterExec",
+            "kind@",
+            "relaxed|p.x > m.a -> degree, logistic, temperature of the run",
+            "segment-reduce: sum of weights",
+        ],
+        &["relaxed|p.kind", "relaxed|p.y", "frozen rows|100"],
+    )
+    .await;
+    // A filter that is frozen altogether leaves no weight.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m WHERE p.kind = 'a')",
+        &["stage 1|frozen rows|60, one group", "segment-reduce: sum"],
+        &["weighted sum", "degree"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyed_comma_join_is_a_hash_join() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(p.x * u.w) FROM p, u WHERE p.k = u.id AND p.y > 0)",
+        &["HashJoinExec", "gather|live columns of u"],
+        &["CrossJoinExec", "NestedLoopJoinExec", "degree"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p a, p b, u WHERE a.k = b.k AND u.id = b.k AND a.x + u.w > b.x)",
+        &["HashJoinExec", "relaxed|a.x + u.w > b.x -> degree"],
+        &["CrossJoinExec", "NestedLoopJoinExec"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_row_and_group_counts_are_those_of_the_exact_engine() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT AVG(t.n) FROM (SELECT p.k, SUM(p.x * m.a) AS n FROM p, m WHERE p.id < 73 GROUP BY p.k) t)",
+        &["stage 1|frozen rows|73, 5 groups", "stage 2|frozen rows|5, one group", "gather|live columns of stage 1"],
+        &["presence"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT AVG(t.n) FROM (SELECT p.k, SUM(p.x * m.a) AS n FROM p, m WHERE p.x > m.b GROUP BY p.k) t)",
+        &["presence of the group -> segment-reduce: 1 - product of (1 - weight)", "frozen rows|100, 5 groups"],
+        &[],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f1_and_its_gradient_are_one_pass_over_the_rows() {
+    let s = shop().await;
+    let f1 =
+        "SELECT 2.0 * COUNT(*) FILTER (WHERE p.good) / (COUNT(*) + (SELECT COUNT(*) FROM p WHERE good)) FROM p, m WHERE p.x * m.b > m.a";
+    let text = rows(&s, &format!("EXPLAIN TRAIN MAXIMIZE ({f1})")).await;
+    let passes: Vec<&str> = text.lines().filter(|l| l.contains("|program|") && l.contains("pass")).collect();
+    let over_rows: Vec<&&str> = passes.iter().filter(|l| l.contains("stage 1") || l.contains("100")).collect();
+    assert_eq!(over_rows.len(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_learnable_column_is_reached_or_not_and_a_listed_one_must_be() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m)",
+        &["run|learnable|m.a: reached by the gradient, 1 x 1 DOUBLE", "run|learnable|m.b: not reached"],
+        &["m.b: reached"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(inner_product(u.e, u.e)) FROM u)",
+        &["u.e: reached by the gradient, 5 x 4 REAL", "u.w: not reached"],
+        &[],
+    )
+    .await;
+    explain(&s, "TRAIN m.a MINIMIZE (SELECT SUM(p.x * m.a * m.b) FROM p, m)", &["m.a: reached", "stage 1|residual|b"], &["|m.b: "]).await;
+    explain(
+        &s,
+        "TRAIN m MINIMIZE (SELECT SUM(m.a * hard(p.x > m.b)::DOUBLE) FROM p, m)",
+        &["hard(p.x > m.b) -> exact, and the gradient stops here", "m.b: not reached"],
+        &[],
+    )
+    .await;
+    fails(&s, "EXPLAIN TRAIN m.b MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m)", &["no gradient reaches the learnable column m.b"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn temperatures_scales_and_batches_are_told() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p, m WHERE soft(p.x > m.a, 0.25) AND p.y < m.b) BATCH 10 RELAX (temperature => 0.4, final_temperature => 0.04, sigmoid => 'laplace')",
+        &["temperature|0.4 to 0.04", "p.x > m.a -> degree, laplace, temperature 0.25", "p.y < m.b -> degree, laplace, temperature of the run", "run|scale|", "batch|rows of stage 1, 10 at each step"],
+        &["logistic"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p, m WHERE p.x > m.a) RELAX (scale => 'none')",
+        &["run|scale|p.x > m.a: 1.000000"],
+        &[],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explaining_changes_nothing() {
+    let s = shop().await;
+    let before = rows(&s, "SELECT * FROM m").await;
+    rows(&s, "EXPLAIN TRAIN MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m) FOR 1000000 STEPS").await;
+    assert_eq!(rows(&s, "SELECT * FROM m").await, before);
+    assert_eq!(rows(&s, "SELECT COUNT(*) FROM nabla.runs").await, "0");
+    fails(
+        &s,
+        "EXPLAIN TRAIN MINIMIZE (SELECT SUM(round(m.a)) FROM m) USING adm",
+        &["unknown optimizer", "round of a live value is a step"],
+    )
+    .await;
+}
