@@ -22,6 +22,8 @@ pub struct Train {
     pub batch: Option<u64>,
     pub seed: Option<u64>,
     pub relax: Vec<NamedOption>,
+    /// What is wrong with the numbers of the clauses; whoever runs the sentence says it with all else.
+    pub refusals: Vec<Error>,
 }
 
 /// A table, or one column of it.
@@ -105,12 +107,13 @@ pub(super) fn train(reader: &mut Reader) -> Result<Train> {
         batch: None,
         seed: None,
         relax: vec![],
+        refusals: vec![],
     };
-    let read = clauses(reader, &mut train, &mut refusals);
-    match Error::all(refusals.into_iter().chain(read.err())) {
-        Some(error) => Err(error),
-        None => Ok(train),
+    if let Err(error) = clauses(reader, &mut train, &mut refusals) {
+        return Err(Error::all(refusals.into_iter().chain([error.clone()])).unwrap_or(error));
     }
+    train.refusals = refusals;
+    Ok(train)
 }
 
 fn targets(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<Target>> {

@@ -24,7 +24,7 @@ const LATER: [&str; 5] = ["momentum", "adamw", "adagrad", "rmsprop", "lbfgs"];
 
 /// Without USING: Adam with a learning rate of 0.01; without FOR: 100 epochs; without SEED: 0.
 pub(super) fn clauses(train: &Train) -> Result<Clauses> {
-    let mut refusals = vec![];
+    let mut refusals = train.refusals.clone();
     let optimizer = train.optimizer.as_ref().map_or(adam(&mut Options::new(&[])), |call| optimizer(call, &mut refusals));
     let mut options = Options::new(&train.relax);
     let first = options.positive("temperature", 0.5);

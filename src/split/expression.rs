@@ -97,7 +97,7 @@ impl Splitter<'_> {
     }
 
     fn frozen_number(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
-        if let Expr::Literal(value, _) = e {
+        if let Some(value) = constant(e) {
             if value.is_null() {
                 return Ok(Expression::Null);
             }
@@ -293,6 +293,17 @@ impl Splitter<'_> {
 /// The predicate, false where it is NULL.
 fn never_null(p: Predicate) -> Predicate {
     Predicate::Degree(Box::new(Expression::Coalesce(vec![Expression::Degree(Box::new(p)), Expression::Number(0.0)])))
+}
+
+/// A literal, through the casts that the planner put around it.
+fn constant(e: &Expr) -> Option<ScalarValue> {
+    match e {
+        Expr::Literal(value, _) => Some(value.clone()),
+        Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),
+        Expr::Negative(x) => constant(x)?.arithmetic_negate().ok(),
+        Expr::Alias(alias) => constant(&alias.expr),
+        _ => None,
+    }
 }
 
 /// Both results, or the refusals of both.
