@@ -25,7 +25,7 @@ impl Session {
     /// assert_eq!(query.gradient("m.a"), Some(&[6.0][..]));
     /// query.set("m.a", &[5.0])?;
     /// assert_eq!((query.value(), query.exact().await?), (Some(25.0), Some(25.0)));
-    /// # nabladb::Result::Ok(()) }).unwrap();
+    /// # nabladb::Result::<()>::Ok(()) }).unwrap();
     /// ```
     pub async fn relaxed(&self, sql: &str) -> Result<RelaxedQuery> {
         let statement = grammar::statements(sql).next().unwrap_or_else(|| Err(Error::new("there is no statement")))?;
