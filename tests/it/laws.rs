@@ -170,10 +170,9 @@ async fn slope(session: &Session, objective: &str, options: &str) -> usize {
                 let miss = (gradient[i] - difference).abs() - noise;
                 let relative = if miss <= 0.0 { 0.0 } else { miss / gradient[i].abs().max(difference.abs()) };
                 // A value far below the objective's own rounding shows nothing either way.
-                if noise <= 1e-4 * gradient[i].abs().max(difference.abs()) || gradient[i].abs() * size <= 1e-9 * value.abs() {
-                    if relative < best.0 {
-                        best = (relative, difference);
-                    }
+                let shows = noise <= 1e-4 * gradient[i].abs().max(difference.abs()) || gradient[i].abs() * size <= 1e-9 * value.abs();
+                if shows && relative < best.0 {
+                    best = (relative, difference);
                 }
             }
             query.set(&name, &start).unwrap();

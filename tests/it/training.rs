@@ -227,7 +227,7 @@ async fn the_log_and_the_history_say_the_same() {
     assert!(rows(&s, "SELECT statement FROM nabla.runs").await.starts_with("TRAIN MINIMIZE (SELECT AVG"));
     assert!(rows(&s, "SELECT table_name, column_name FROM nabla.learnable_columns").await.contains("m|a\nm|b"));
     // The objective of the log is the one before its step; the last row's is the one that was committed.
-    near(&numbers(&s, &SQUARES.to_string()).await, &[exact], 1e-12);
+    near(&numbers(&s, SQUARES).await, &[exact], 1e-12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
