@@ -9,6 +9,7 @@
 //! | `gather` (parent row -> child row) | `segment_sum` |
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
 
+mod assembler;
 mod gradient;
 mod graph;
 mod kernel;

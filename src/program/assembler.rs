@@ -1,0 +1,313 @@
+//! Writes the instructions of one pass: which values it computes, in which registers, and what need not be written out.
+
+use super::graph::{Domain, Graph, ONE, Op, Value};
+use super::schedule::{Action, Instruction, Operand, Pass, Plan, Scatter, Term};
+use crate::scalar::{Binary, Unary};
+use std::collections::{BTreeSet, HashMap};
+
+/// Writes the instructions of one pass.
+pub(super) struct Assembler<'a> {
+    graph: &'a Graph,
+    plan: &'a Plan<'a>,
+    time: u32,
+    domain: Domain,
+    registers: Vec<u32>,
+    free: Vec<u32>,
+    held: HashMap<Value, u32>,
+    instructions: Vec<Instruction>,
+}
+
+impl<'a> Assembler<'a> {
+    pub fn new(graph: &'a Graph, plan: &'a Plan<'a>, time: u32, domain: Domain) -> Self {
+        Self { graph, plan, time, domain, registers: vec![], free: vec![], held: HashMap::new(), instructions: vec![] }
+    }
+
+    fn stores(&self) -> Vec<Value> {
+        self.plan.stored.iter().copied().filter(|&v| self.graph.domain_of(v) == self.domain && self.plan.time(v) == self.time).collect()
+    }
+
+    fn sums(&self) -> Vec<Value> {
+        self.plan.sums.get(&(self.time, self.domain)).cloned().unwrap_or_default()
+    }
+
+    /// Whether this pass finds the value in memory.
+    fn in_memory(&self, v: Value) -> bool {
+        self.plan.is_available(v)
+            || self.graph.domain_of(v) != self.domain
+            || (self.plan.stored.contains(&v) && self.plan.time(v) < self.time)
+    }
+
+    /// The values that this pass computes, operands first.
+    pub fn body(&self) -> BTreeSet<Value> {
+        let mut stack = self.stores();
+        stack.extend(self.sums().iter().map(|&s| summand(self.graph, s)));
+        let mut body = BTreeSet::new();
+        while let Some(v) = stack.pop() {
+            if !self.in_memory(v) && body.insert(v) {
+                stack.extend(self.graph.node(v).op.operands().filter(|_| !matches!(self.graph.node(v).op, Op::Gather(..))));
+            }
+        }
+        body
+    }
+
+    pub fn pass(mut self) -> Pass {
+        let (stores, sums) = (self.stores(), self.sums());
+        let body: Vec<Value> = self.body().into_iter().collect();
+        let terms: HashMap<Value, Vec<Value>> = sums.iter().fold(HashMap::new(), |mut map, &s| {
+            map.entry(summand(self.graph, s)).or_insert_with(Vec::new).push(s);
+            map
+        });
+        let virtual_values = self.virtual_values(&body, &stores);
+        let last_use = self.last_uses(&body, &terms, &virtual_values);
+        for (position, &v) in body.iter().enumerate() {
+            if !virtual_values.contains(&v) {
+                self.compute(v, &last_use, position, &virtual_values);
+            }
+            if let Some(place) = stores.iter().position(|s| *s == v) {
+                let from = self.operand(v);
+                self.instructions.push(Instruction::Store { from, place: place as u32, width: self.graph.width(v) as u32 });
+            }
+            for sum in terms.get(&v).into_iter().flatten() {
+                self.add(*sum, v, &virtual_values, &sums);
+            }
+            self.release(&last_use, position);
+        }
+        // Sums of what already lies in memory.
+        for &sum in &sums {
+            let x = summand(self.graph, sum);
+            if self.in_memory(x) {
+                self.add(sum, x, &virtual_values, &sums);
+            }
+        }
+        Pass { domain: self.domain, instructions: paired(self.instructions), registers: self.registers, stores, sums }
+    }
+
+    /// Values that need no register: vectors read where they lie through an index, and products that only sums read.
+    fn virtual_values(&self, body: &[Value], stores: &[Value]) -> BTreeSet<Value> {
+        let mut found = BTreeSet::new();
+        for &v in body {
+            let node = self.graph.node(v);
+            let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
+            let whole = match node.op {
+                // Gaps and margins that only a degree reads are computed with it.
+                Op::Binary(Binary::Multiply, ..) | Op::Binary(Binary::Subtract, ..) if self.degree_of(v, body, stores).is_some() => true,
+                Op::Gather(..) if node.width > 1 => {
+                    users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..)))
+                }
+                Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => users.is_empty(),
+                _ => false,
+            };
+            if whole && !stores.contains(&v) {
+                found.insert(v);
+            }
+        }
+        found
+    }
+
+    /// The degree that a value is only an inner part of, if it is one.
+    fn degree_of(&self, v: Value, body: &[Value], stores: &[Value]) -> Option<Value> {
+        let only_user = |v: Value| {
+            let mut users = body.iter().copied().filter(|u| self.graph.node(*u).op.operands().any(|o| o == v));
+            let read = stores.contains(&v) || self.sums().iter().any(|s| summand(self.graph, *s) == v);
+            users.next().filter(|_| users.next().is_none() && !read)
+        };
+        let user = only_user(v)?;
+        let top = if let Op::Unary(Unary::Sigmoid, _) = self.graph.node(user).op { user } else { only_user(user)? };
+        let (margin, gap, _, _, _) = self.degree_parts(top)?;
+        (v == margin || v == gap && only_user(margin) == Some(top)).then_some(top)
+    }
+
+    /// Margin, gap, left, right and unit of `sigmoid((left - right) * unit)`, where the unit is the same for all rows.
+    fn degree_parts(&self, top: Value) -> Option<(Value, Value, Value, Value, Value)> {
+        let Op::Unary(Unary::Sigmoid, margin) = self.graph.node(top).op else { return None };
+        let Op::Binary(Binary::Multiply, a, b) = self.graph.node(margin).op else { return None };
+        let uniform = |x: Value| self.graph.domain_of(x) == ONE;
+        let (gap, unit) = if uniform(b) { (a, b) } else { (b, a) };
+        let Op::Binary(Binary::Subtract, left, right) = self.graph.node(gap).op else { return None };
+        (self.domain != ONE && uniform(unit) && self.graph.width(top) == 1 && !self.in_memory(gap))
+            .then_some((margin, gap, left, right, unit))
+    }
+
+    /// For each value of the body, the position after which its register is free. A value read through a virtual one is held until that one is read.
+    fn last_uses(&self, body: &[Value], terms: &HashMap<Value, Vec<Value>>, virtual_values: &BTreeSet<Value>) -> HashMap<Value, usize> {
+        let mut last = HashMap::new();
+        for (position, &v) in body.iter().enumerate() {
+            last.insert(v, position);
+            for o in self.graph.node(v).op.operands() {
+                last.insert(o, position);
+            }
+            if let Some((margin, gap, left, right, _)) = self.degree_parts(v)
+                && virtual_values.contains(&margin)
+                && virtual_values.contains(&gap)
+            {
+                last.extend([(left, position), (right, position)]);
+            }
+            debug_assert!(!virtual_values.contains(&v) || !terms.contains_key(&v) || last[&v] == position);
+        }
+        last
+    }
+
+    fn release(&mut self, last_use: &HashMap<Value, usize>, position: usize) {
+        let over: Vec<Value> = self.held.keys().copied().filter(|v| last_use.get(v).is_none_or(|l| *l <= position)).collect();
+        for v in over {
+            let register = self.held.remove(&v).expect("it is held");
+            self.free.push(register);
+        }
+        self.free.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
+    fn register(&mut self, width: u32) -> u32 {
+        if let Some(at) = self.free.iter().rposition(|r| self.registers[*r as usize] == width) {
+            return self.free.remove(at);
+        }
+        self.registers.push(width);
+        self.registers.len() as u32 - 1
+    }
+
+    fn operand(&self, v: Value) -> Operand {
+        if let Some(&register) = self.held.get(&v) {
+            return Operand::Register(register);
+        }
+        let node = self.graph.node(v);
+        match node.op {
+            _ if node.domain == ONE && self.domain != ONE => Operand::Uniform(v),
+            Op::Gather(x, index) if !self.in_memory(v) => Operand::Gathered(x, index),
+            _ => Operand::Column(v),
+        }
+    }
+
+    /// An operand whose numbers lie one row after the other, as elementwise operations read them.
+    fn flat(&mut self, v: Value) -> Operand {
+        let operand = self.operand(v);
+        let width = self.graph.width(v) as u32;
+        let lies_flat = match operand {
+            Operand::Register(_) | Operand::Column(_) => true,
+            Operand::Uniform(_) => width == 1,
+            Operand::Gathered(..) => false,
+        };
+        if lies_flat { operand } else { self.load(operand, width) }
+    }
+
+    /// Loads into a register that nothing else holds; it is free again after this instruction's successor.
+    fn load(&mut self, operand: Operand, width: u32) -> Operand {
+        let into = self.register(width);
+        self.instructions.push(Instruction::Compute { action: Action::Load(operand), into, width, inner: width });
+        Operand::Register(into)
+    }
+
+    fn compute(&mut self, v: Value, last_use: &HashMap<Value, usize>, position: usize, virtual_values: &BTreeSet<Value>) {
+        let node = self.graph.node(v);
+        let width = |x: Value| self.graph.width(x) as u32;
+        let mut inner = node.width;
+        let fused = self.degree_parts(v).filter(|(margin, gap, ..)| virtual_values.contains(margin) && virtual_values.contains(gap));
+        let action = match node.op {
+            _ if let Some((_, _, left, right, unit)) = fused => {
+                let (left, right) = (self.flat(left), self.flat(right));
+                Action::Degree(left, right, self.flat(unit))
+            }
+            Op::Gather(x, index) => Action::Load(Operand::Gathered(x, index)),
+            Op::Unary(f, x) => Action::Unary(f, self.flat(x)),
+            Op::Binary(f, a, b) => {
+                let a = self.flat(a);
+                Action::Binary(f, a, self.flat(b))
+            }
+            Op::Select(m, a, b) => {
+                let (m, a) = (self.flat(m), self.flat(a));
+                Action::Select(m, a, self.flat(b))
+            }
+            Op::Dot(a, b) => {
+                inner = width(a);
+                Action::Dot(self.operand(a), self.operand(b))
+            }
+            Op::Scale(s, x) => {
+                let s = self.flat(s);
+                Action::Scale(s, self.operand(x))
+            }
+            Op::Sum(x) | Op::Greatest(x) => {
+                inner = width(x);
+                let x = self.operand(x);
+                if matches!(node.op, Op::Sum(_)) { Action::Sum(x) } else { Action::Greatest(x) }
+            }
+            Op::Detach(x) => Action::Load(self.operand(x)),
+            Op::Spread(s) => Action::Spread(self.flat(s)),
+            Op::MatVec(m, x) | Op::MatTransVec(m, x) => {
+                inner = width(x);
+                let (m, x) = (self.operand(m), self.operand(x));
+                if matches!(node.op, Op::MatVec(..)) { Action::MatVec(m, x) } else { Action::MatTransVec(m, x) }
+            }
+            Op::Outer(u, x) => {
+                inner = width(x);
+                Action::Outer(self.operand(u), self.operand(x))
+            }
+            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::SegmentSum(..) | Op::Total(..) => {
+                unreachable!("leaves and sums lie in memory")
+            }
+        };
+        // Operands that die here may not be overwritten by the result, so it takes a register of its own first.
+        let into = self.register(node.width);
+        self.instructions.push(Instruction::Compute { action, into, width: node.width, inner });
+        self.free_loads(&action);
+        self.held.insert(v, into);
+        debug_assert!(last_use[&v] >= position);
+    }
+
+    /// Gives back the registers that [`Assembler::load`] took for this one instruction.
+    fn free_loads(&mut self, action: &Action) {
+        let held: BTreeSet<u32> = self.held.values().copied().collect();
+        for operand in action.operands() {
+            if let Operand::Register(r) = operand
+                && !held.contains(&r)
+                && !self.free.contains(&r)
+            {
+                self.free.push(r);
+            }
+        }
+    }
+
+    fn add(&mut self, sum: Value, x: Value, virtual_values: &BTreeSet<Value>, sums: &[Value]) {
+        let node = self.graph.node(x);
+        let (mut columns, index) = (node.width, if let Op::SegmentSum(_, index) = self.graph.node(sum).op { Some(index) } else { None });
+        let term = match node.op {
+            Op::Scale(s, v) if virtual_values.contains(&x) => Term::Scaled(self.flat(s), self.operand(v)),
+            Op::Binary(Binary::Multiply, a, b) if virtual_values.contains(&x) => {
+                let a = self.flat(a);
+                Term::Scaled(a, self.flat(b))
+            }
+            Op::Outer(u, v) if virtual_values.contains(&x) => {
+                columns = self.graph.width(v) as u32;
+                Term::Outer(self.operand(u), self.operand(v))
+            }
+            _ => Term::Plain(self.operand(x)),
+        };
+        let place = sums.iter().position(|s| *s == sum).expect("the sum belongs to this pass") as u32;
+        self.instructions.push(Instruction::Add { term, index, place, width: node.width, columns });
+    }
+}
+
+/// Neighbouring scatters with the same factor become one instruction.
+fn paired(instructions: Vec<Instruction>) -> Vec<Instruction> {
+    let scatter = |i: &Instruction| match *i {
+        Instruction::Add { term: Term::Scaled(factor, vectors), index: Some(index), place, width, .. } if width > 1 => {
+            Some((factor, Scatter { vectors, index, place, width }))
+        }
+        _ => None,
+    };
+    let mut paired: Vec<Instruction> = Vec::with_capacity(instructions.len());
+    for instruction in instructions {
+        match (paired.last().and_then(scatter), scatter(&instruction)) {
+            (Some((factor, first)), Some((same, second))) if factor == same => {
+                paired.pop();
+                paired.push(Instruction::AddBoth { factor, first, second });
+            }
+            _ => paired.push(instruction),
+        }
+    }
+    paired
+}
+
+fn summand(graph: &Graph, sum: Value) -> Value {
+    match graph.node(sum).op {
+        Op::SegmentSum(x, _) | Op::Total(x, _) => x,
+        _ => unreachable!("only sums have a summand"),
+    }
+}
