@@ -88,8 +88,8 @@ macro_rules! exp_body {
         // 2^n in two factors, so that neither overflows on the way to a subnormal or to the largest number.
         let integer = (shifted.to_bits() as $bits).wrapping_sub($shift.to_bits() as $bits);
         let half = integer >> 1;
-        let one = <$float>::from_bits(((half + $bias) << $mantissa) as _);
-        let two = <$float>::from_bits(((integer - half + $bias) << $mantissa) as _);
+        let one = <$float>::from_bits((half.wrapping_add($bias) << $mantissa) as _);
+        let two = <$float>::from_bits((integer.wrapping_sub(half).wrapping_add($bias) << $mantissa) as _);
         let value = p * one * two;
         let value = if x > $high { <$float>::INFINITY } else { value };
         let value = if x < $low { 0.0 } else { value };
@@ -107,8 +107,8 @@ macro_rules! ln_body {
         let offset = if subnormal { $lift_exponent } else { 0.0 };
         let bits = lifted.to_bits() as $bits;
         let root_half = std::f64::consts::FRAC_1_SQRT_2 as $float;
-        let exponent = (bits - root_half.to_bits() as $bits) >> $mantissa;
-        let m = <$float>::from_bits((bits - (exponent << $mantissa)) as _);
+        let exponent = bits.wrapping_sub(root_half.to_bits() as $bits) >> $mantissa;
+        let m = <$float>::from_bits(bits.wrapping_sub(exponent << $mantissa) as _);
         let e = exponent as $float - offset;
         let f = m - 1.0;
         let s = f / (2.0 + f);
