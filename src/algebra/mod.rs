@@ -1,8 +1,6 @@
 //! Our own operators and expressions, as plain data: what is left of a query when its frozen part has
 //! been taken out. This room never hears of DataFusion, of gradients or of how anything is computed.
 
-mod print;
-
 use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
 
