@@ -19,8 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Seconds a step of each measured side, by name.
-type Times = RefCell<Vec<(String, f64)>>;
+/// Seconds a step, and how many steps were timed together, of each measured side by name.
+type Times = RefCell<Vec<(String, f64, u64)>>;
 
 struct Bench {
     runtime: tokio::runtime::Runtime,
@@ -86,18 +86,24 @@ impl Bench {
         group.bench_function(side, |b| {
             b.iter_custom(|steps| {
                 let time = run(steps);
-                self.times.borrow_mut().push((format!("{name} {side}"), time.as_secs_f64() / steps as f64));
+                self.times.borrow_mut().push((format!("{name} {side}"), time.as_secs_f64() / steps as f64, steps));
                 time
             });
         });
         group.finish();
     }
 
-    /// The median of the measured seconds a step, if the work was run.
+    /// The median over steps of the seconds a step, if the work was run: a warm-up of one step weighs one step.
     fn median(&self, name: &str) -> Option<f64> {
-        let mut times: Vec<f64> = self.times.borrow().iter().filter(|(n, _)| n == name).map(|(_, t)| *t).collect();
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() / 2).copied()
+        let times = self.times.borrow();
+        let mut times: Vec<(f64, u64)> = times.iter().filter(|(n, ..)| n == name).map(|(_, time, steps)| (*time, *steps)).collect();
+        times.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let half = times.iter().map(|(_, steps)| steps).sum::<u64>() / 2;
+        let mut seen = 0;
+        times.into_iter().find_map(|(time, steps)| {
+            seen += steps;
+            (seen > half).then_some(time)
+        })
     }
 }
 

@@ -18,7 +18,7 @@
 //! | room | holds | may use | may name |
 //! |---|---|---|---|
 //! | main | the command line | session shell | clap tokio |
-//! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline futures |
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training | datafusion arrow tokio futures async_trait |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
 //! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |

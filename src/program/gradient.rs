@@ -17,8 +17,7 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
     match SharedSums::find(graph, &outer, objective, parameters) {
         Some(sums) => sums.gradient(parameters),
         None => {
-            let adjoints =
-                outer.run(BTreeMap::from([(objective, one)]), &|_| false, &|g, contribution, domain| g.total(contribution, domain));
+            let adjoints = outer.run(objective, one, &|_| false, &|g, contribution, domain| g.total(contribution, domain));
             parameters.iter().map(|p| adjoints.get(p).copied()).collect()
         }
     }
@@ -28,6 +27,18 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
 struct Sweep<'g> {
     graph: &'g Graph,
     live: Vec<bool>,
+    /// Values with one live reader: what that reader passes down is their whole adjoint.
+    read_once: Vec<bool>,
+}
+
+/// What a value receives from its readers.
+#[derive(Clone, Copy)]
+enum Adjoint {
+    /// The derivative of the objective with respect to the value.
+    Plain(Value),
+    /// That derivative times the value. Down a product it stays the same for every factor, so that the gradient of
+    /// a long conjunction costs one product a factor.
+    TimesValue(Value),
 }
 
 impl<'g> Sweep<'g> {
@@ -40,44 +51,102 @@ impl<'g> Sweep<'g> {
             let node = graph.node(Value(i as u32));
             live[i] = live[i] || (!node.op.is_leaf() && node.op.operands().any(|v| live[v.0 as usize]));
         }
-        Self { graph, live }
+        let mut readers = vec![0u32; live.len()];
+        let (mut stack, mut seen) = (vec![output], HashSet::from([output]));
+        while let Some(v) = stack.pop() {
+            for operand in graph.node(v).op.operands().filter(|o| live[o.0 as usize]) {
+                readers[operand.0 as usize] += 1;
+                if seen.insert(operand) {
+                    stack.push(operand);
+                }
+            }
+        }
+        Self { graph, live, read_once: readers.into_iter().map(|n| n == 1).collect() }
     }
 
     fn is_live(&self, value: Value) -> bool {
         self.live.get(value.0 as usize).copied().unwrap_or(false)
     }
 
-    /// Pushes adjoints from the seeds down to the parameters. `stop` marks values that are not entered;
+    /// Whether the adjoint of a value may come multiplied by the value: a sigmoid, or a product of such.
+    fn takes_times_value(&self, value: Value, reader: Domain) -> bool {
+        let node = self.graph.node(value);
+        self.is_live(value)
+            && self.read_once[value.0 as usize]
+            && node.domain == reader
+            && match node.op {
+                Op::Unary(Unary::Sigmoid, _) => true,
+                Op::Binary(Binary::Multiply, a, b) => [a, b].iter().all(|&o| !self.is_live(o) || self.takes_times_value(o, reader)),
+                _ => false,
+            }
+    }
+
+    /// Pushes adjoints from an output down to the parameters. `stop` marks values that are not entered;
     /// `reduce` sums a contribution over a domain when the operand is the same for all its rows.
     fn run(
         &self,
-        seeds: BTreeMap<Value, Value>,
+        output: Value,
+        seed: Value,
         stop: &dyn Fn(Value) -> bool,
         reduce: &dyn Fn(&Graph, Value, Domain) -> Value,
     ) -> HashMap<Value, Value> {
-        let mut pending = seeds;
+        let mut pending = BTreeMap::from([(output, Adjoint::Plain(seed))]);
         let mut done = HashMap::new();
         // Operands always come before the values made of them, so the greatest pending value is complete.
         while let Some((value, adjoint)) = pending.pop_last() {
-            done.insert(value, adjoint);
+            if let Adjoint::Plain(adjoint) = adjoint {
+                done.insert(value, adjoint);
+            }
             if stop(value) {
                 continue;
             }
             let node = self.graph.node(value);
-            for (operand, contribution) in adjoints(self.graph, value, adjoint) {
-                if !self.is_live(operand) {
+            for (operand, contribution) in self.contributions(value, adjoint) {
+                let Adjoint::Plain(contribution) = contribution else {
+                    pending.insert(operand, contribution);
                     continue;
-                }
+                };
                 let reduced = match node.op {
                     Op::Total(..) | Op::SegmentSum(..) | Op::Gather(..) => contribution,
                     _ if self.graph.domain_of(operand) == ONE && node.domain != ONE => reduce(self.graph, contribution, node.domain),
                     _ => contribution,
                 };
-                let sum = pending.get(&operand).map_or(reduced, |&so_far| self.graph.add(so_far, reduced));
-                pending.insert(operand, sum);
+                let sum = match pending.get(&operand) {
+                    Some(Adjoint::Plain(so_far)) => self.graph.add(*so_far, reduced),
+                    _ => reduced,
+                };
+                pending.insert(operand, Adjoint::Plain(sum));
             }
         }
         done
+    }
+
+    /// What each live operand of one value receives.
+    fn contributions(&self, value: Value, adjoint: Adjoint) -> Vec<(Value, Adjoint)> {
+        let (graph, node) = (self.graph, self.graph.node(value));
+        let times_value = || match adjoint {
+            Adjoint::Plain(adjoint) => graph.multiply(adjoint, value),
+            Adjoint::TimesValue(product) => product,
+        };
+        match (node.op, adjoint) {
+            (Op::Unary(Unary::Sigmoid, x), Adjoint::TimesValue(product)) => {
+                vec![(x, Adjoint::Plain(graph.binary(Binary::AndNot, product, value)))]
+            }
+            (Op::Binary(Binary::Multiply, a, b), _) => [(a, b), (b, a)]
+                .into_iter()
+                .filter(|(operand, _)| self.is_live(*operand))
+                .map(|(operand, other)| match adjoint {
+                    _ if self.takes_times_value(operand, node.domain) => (operand, Adjoint::TimesValue(times_value())),
+                    Adjoint::Plain(adjoint) => (operand, Adjoint::Plain(graph.multiply(adjoint, other))),
+                    Adjoint::TimesValue(_) => unreachable!("a product takes it only where its live factors do"),
+                })
+                .collect(),
+            (_, Adjoint::Plain(adjoint)) => {
+                let received = adjoints(graph, value, adjoint).into_iter().filter(|(operand, _)| self.is_live(*operand));
+                received.map(|(operand, contribution)| (operand, Adjoint::Plain(contribution))).collect()
+            }
+            (_, Adjoint::TimesValue(_)) => unreachable!("only sigmoids and products take it"),
+        }
     }
 }
 
@@ -150,7 +219,7 @@ impl<'g> SharedSums<'g> {
             return None;
         }
         let is_sum = |v: Value| matches!(graph.node(v).op, Op::Total(..));
-        let adjoints = outer.run(BTreeMap::from([(objective, graph.number(1.0))]), &is_sum, &|g, c, d| g.total(c, d));
+        let adjoints = outer.run(objective, graph.number(1.0), &is_sum, &|g, c, d| g.total(c, d));
         let mut totals: Vec<Value> = adjoints.keys().copied().filter(|v| is_sum(*v)).collect();
         totals.sort();
         let settled = totals.iter().all(|t| !depends_on_a_sum(graph, adjoints[t]));
@@ -185,7 +254,7 @@ impl<'g> SharedSums<'g> {
             });
             parts.reduce(|a, b| g.add(a, b)).expect("there is a sum")
         };
-        let adjoints = inner.run(BTreeMap::from([(self.live, graph.number(1.0))]), &|_| false, &weigh);
+        let adjoints = inner.run(self.live, graph.number(1.0), &|_| false, &weigh);
         parameters.iter().map(|p| adjoints.get(p).copied()).collect()
     }
 }

@@ -110,9 +110,8 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
         let len = w.lanes.min(last - start);
         let listed = if let Rows::Listed(list) = rows { Some(&list[start..start + len]) } else { None };
         let chunk = Chunk { start, len, listed };
-        match listed {
-            Some(list) => gather_columns(w, memory, list),
-            None => fetch_columns(w, memory, start + len, last),
+        if let Some(list) = listed {
+            gather_columns(w, memory, list);
         }
         for instruction in &pass.instructions {
             match *instruction {
@@ -152,30 +151,6 @@ fn gather_columns<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, list: &[u32
             out.copy_from_slice(&column[row as usize * width..][..width]);
         }
     }
-}
-
-/// Asks for the next chunk of every column while this one is computed, so that memory and arithmetic overlap.
-#[inline(always)]
-fn fetch_columns<R: Real>(w: &Workspace<R>, memory: &Memory<R>, start: usize, last: usize) {
-    let end = (start + w.lanes).min(last);
-    for (operand, _) in &w.scratch {
-        let Operand::Column(value) = *operand else { continue };
-        let (column, width) = (memory.column(value), memory.width(value));
-        for number in column[start * width..end * width].iter().step_by(64 / size_of::<R>()) {
-            fetch(number);
-        }
-    }
-}
-
-#[inline(always)]
-fn fetch<R>(number: &R) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint; it reads nothing and never faults, and the address is that of a reference.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(number).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = number;
 }
 
 #[inline(always)]

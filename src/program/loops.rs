@@ -10,6 +10,18 @@ const LANE: usize = 32;
 const STEP: usize = 8;
 const REST: usize = 4;
 
+/// The sum of partial sums, half upon half: short for a processor that adds several numbers at once.
+#[inline(always)]
+fn folded<R: Real>(lanes: [R; LANE]) -> R {
+    let mut x = [R::ZERO; LANE / 2];
+    for i in 0..LANE / 2 {
+        x[i] = lanes[i] + lanes[i + LANE / 2];
+    }
+    let x = [x[0] + x[8], x[1] + x[9], x[2] + x[10], x[3] + x[11], x[4] + x[12], x[5] + x[13], x[6] + x[14], x[7] + x[15]];
+    let x = [x[0] + x[4], x[1] + x[5], x[2] + x[6], x[3] + x[7]];
+    (x[0] + x[2]) + (x[1] + x[3])
+}
+
 #[inline(always)]
 pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<STEP>(), b.as_chunks::<STEP>());
@@ -46,12 +58,18 @@ pub(super) fn sum<R: Real>(x: &[R]) -> R {
             lanes[i] += chunk[i];
         }
     }
-    lanes.iter().fold(R::ZERO, |a, &b| a + b) + tail
+    folded(lanes) + tail
 }
 
 #[inline(always)]
 pub(super) fn add_scaled<R: Real>(out: &mut [R], s: R, x: &[R]) {
-    for (o, &x) in out.iter_mut().zip(x) {
+    let ((out, out_rest), (x, x_rest)) = (out.as_chunks_mut::<STEP>(), x.as_chunks::<STEP>());
+    for (o, x) in out.iter_mut().zip(x) {
+        for i in 0..STEP {
+            o[i] += s * x[i];
+        }
+    }
+    for (o, &x) in out_rest.iter_mut().zip(x_rest) {
         *o += s * x;
     }
 }
@@ -69,5 +87,5 @@ pub(super) fn sum_of_products<R: Real>(a: &[R], b: &[R]) -> R {
             lanes[i] += a[i] * b[i];
         }
     }
-    lanes.iter().fold(R::ZERO, |a, &b| a + b) + tail
+    folded(lanes) + tail
 }

@@ -217,12 +217,14 @@ impl<R: Real> Memory<R> {
 fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows: usize, sampled: bool) -> Vec<Block<R>> {
     let index_of = |sum: &Value| if let Op::SegmentSum(_, index) = graph.node(*sum).op { Some(index) } else { None };
     let work = rows * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
-    let spread: usize = pass.sums.iter().filter(|s| index_of(s).is_some()).map(|s| memory.column(*s).len()).sum();
-    let by_sums = if spread == 0 || sorted_sums(pass, memory, &index_of) { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
+    // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
+    let scattered = |index: Index| !memory.indices[index.0 as usize].is_sorted();
+    let spread: usize = pass.sums.iter().filter(|s| index_of(s).is_some_and(scattered)).map(|s| memory.column(*s).len()).sum();
+    let by_sums = if spread == 0 { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
     let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
     let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
     let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
-    let lanes = (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(16, MOST_LANES) & !15;
+    let lanes = (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(32, MOST_LANES) & !31;
     (0..count)
         .map(|b| {
             let (start, end) = (rows * b / count, rows * (b + 1) / count);
@@ -235,7 +237,7 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
             Block {
                 start,
                 end,
-                workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(16).max(16)), pass, memory, stores, sums),
+                workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(32).max(32)), pass, memory, stores, sums),
             }
         })
         .collect()
@@ -255,11 +257,6 @@ fn operand_width<R: Real>(pass: &Pass, memory: &Memory<R>) -> usize {
     let operands: HashSet<Operand> = pass.instructions.iter().flat_map(Instruction::operands).collect();
     let width = |o: &Operand| if let Operand::Column(v) | Operand::Gathered(v, _) = o { memory.width(*v) } else { 0 };
     operands.iter().map(width).sum()
-}
-
-/// Whether each block's sums touch a range of parent rows of their own, as when rows are sorted by group.
-fn sorted_sums<R: Real>(pass: &Pass, memory: &Memory<R>, index_of: &dyn Fn(&Value) -> Option<Index>) -> bool {
-    pass.sums.iter().filter_map(index_of).all(|index| memory.indices[index.0 as usize].is_sorted())
 }
 
 fn parent_range(rows: &[u32]) -> (u32, u32) {

@@ -17,6 +17,7 @@ mod loops;
 mod machine;
 mod map;
 mod operand;
+mod order;
 mod print;
 mod reduce;
 mod sample;

@@ -156,6 +156,54 @@ fn a_sum_of_squares_needs_one_pass_over_the_rows() {
 }
 
 #[test]
+fn a_conjunction_costs_one_product_a_factor() {
+    let case = threshold(1000);
+    let parameters: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let mut outputs = vec![case.objective];
+    outputs.extend(gradient(&case.graph, case.objective, &parameters).into_iter().flatten());
+    let printed = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false).to_string();
+    assert_eq!(printed.matches("Binary(AndNot").count(), 3, "{printed}");
+    assert_eq!(printed.matches("SigmoidBack").count(), 0, "{printed}");
+}
+
+#[test]
+fn a_sigmoid_that_is_read_twice_has_its_plain_adjoint() {
+    let graph = Graph::new();
+    let d = graph.domain("rows", 100);
+    let (a, b) = (graph.parameter(0, ONE, 1), graph.parameter(1, ONE, 1));
+    let p = graph.unary(Unary::Sigmoid, graph.subtract(graph.residual(0, d, 1), a));
+    let q = graph.unary(Unary::Sigmoid, graph.subtract(graph.residual(1, d, 1), b));
+    let both = graph.multiply(graph.multiply(p, q), graph.residual(2, d, 1));
+    let objective = graph.total(graph.add(graph.multiply(both, both), graph.multiply(p, p)), d);
+    let residuals = Arc::new((0..3).map(|k| numbers(40 + k, 100)).collect());
+    Case { graph, parameters: vec![(a, 1), (b, 1)], residuals, objective }.check("a sigmoid read twice");
+}
+
+#[test]
+fn sorting_rows_changes_no_answer_and_no_parameter() {
+    let run = |sorted: bool| {
+        let Case { graph, parameters, residuals, objective } = factorize(10_000);
+        let values: Vec<Value> = parameters.iter().map(|p| p.0).collect();
+        let mut outputs = vec![objective];
+        outputs.extend(gradient(&graph, objective, &values).into_iter().flatten());
+        let mut residuals = Arc::unwrap_or_clone(residuals);
+        if sorted {
+            graph.sort_rows(&mut residuals, &outputs);
+            assert!(graph.0.borrow().indices[0].rows.is_sorted());
+        }
+        let mut machine = Machine::<f64>::build(&graph, Arc::new(residuals), &outputs, false);
+        for (slot, (_, n)) in parameters.iter().enumerate() {
+            machine.parameter_mut(slot as u32).copy_from_slice(&numbers(60 + slot as u64, *n));
+        }
+        machine.run();
+        (0..outputs.len()).flat_map(|o| machine.output(o).to_vec()).collect::<Vec<f64>>()
+    };
+    for (a, b) in run(false).iter().zip(run(true)) {
+        assert!((a - b).abs() <= 1e-10 * a.abs().max(1e-3), "{a} is not {b}");
+    }
+}
+
+#[test]
 fn every_map_primitive_is_linear_in_its_adjoint() {
     // <A x, y> = <x, A' y>, by the gradient of <A x, y> with respect to x.
     let rows = 50;

@@ -181,6 +181,7 @@ binary_functions! {
     Greatest      "greatest"     |a, b| a.max(b);                             |a, b, y| (not(b.binary(Binary::Greater, a)), b.binary(Binary::Greater, a));                   Kinked;
     Least         "least"        |a, b| a.min(b);                             |a, b, y| (not(b.binary(Binary::Less, a)), b.binary(Binary::Less, a));                         Kinked;
     Gate          "gate"         |a, b| if a == R::ZERO { R::ZERO } else { a * b }; |a, b, y| (b, a);                                                                        Smooth;
+    AndNot        "and_not"      |a, b| a * (R::ONE - b);                     |a, b, y| (not(b), neg(a));                                                                    Smooth;
     SigmoidBack   "sigmoid_back" |a, b| a * (b * (R::ONE - b));               |a, b, y| (b.unary(Unary::SigmoidSlope), mul(a, sub(k(b, 1.0), add(b, b))));                    Smooth;
     Greater       ">"            |a, b| R::truth(a > b);                      |a, b, y| (k(a, 0.0), k(a, 0.0));                                                              Step;
     GreaterEqual  ">="           |a, b| R::truth(a >= b);                     |a, b, y| (k(a, 0.0), k(a, 0.0));                                                              Step;

@@ -55,12 +55,15 @@ pub(super) fn ready<R: Lanes>(materialized: Materialized<R>, columns: &[Column],
     let gradients = gradient(&graph, relaxed.objective.value, &relaxed.parameters);
     let reached: Vec<usize> = (0..columns.len()).filter(|i| gradients[*i].is_some()).collect();
     must_reach(columns, &reached, &relaxed.notes)?;
-    let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
     // An output must not be the memory of a parameter itself.
     let apart = |v: Value| if graph.is_leaf(v) { graph.detach(v) } else { v };
     let presence = relaxed.objective.presence.unwrap_or_else(|| graph.number(1.0));
     let mut outputs = vec![apart(relaxed.objective.value), apart(presence)];
     outputs.extend(gradients.iter().flatten().map(|g| apart(*g)));
+    if clauses.batch.is_none() {
+        graph.sort_rows(&mut relaxed.residuals, &outputs);
+    }
+    let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
     let mut machine = Machine::build(&graph, residuals.clone(), &outputs, clauses.batch.is_some());
     let start: Vec<Vec<R>> = columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect();
     let scales = relaxation::scales(&relaxed, &residuals, &start, clauses.temperature.first);

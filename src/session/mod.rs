@@ -30,6 +30,8 @@ use catalog::Temporary;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::{ObjectType, Statement as SqlStatement};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use query::Prepared;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,8 +59,13 @@ pub struct Session {
     runs: Mutex<i64>,
 }
 
+// The futures of the waist are boxed, so that the library compiles them once and not each program that calls it.
 impl Session {
-    pub async fn open(options: Options) -> Result<Self> {
+    pub fn open(options: Options) -> BoxFuture<'static, Result<Self>> {
+        Self::opened(options).boxed()
+    }
+
+    async fn opened(options: Options) -> Result<Self> {
         let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
         let database = match &options.path {
             Some(path) => Database::open(path, access).await?,
@@ -79,17 +86,19 @@ impl Session {
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
         let mut sentences = statements(sql);
         let first = sentences.next().ok_or_else(|| Error::new("there is no statement").hint("write one, such as SELECT 1"))??;
-        match sentences.next() {
-            None => {
-                drop(sentences);
-                self.execute(&first).await
-            }
-            Some(_) => Err(Error::new("there is more than one statement").hint("run them one at a time")),
+        if sentences.next().is_some() {
+            return Err(Error::new("there is more than one statement").hint("run them one at a time"));
         }
+        drop(sentences);
+        self.execute(&first).await
     }
 
     /// Runs one sentence. It reads one snapshot, and what it changes is committed all at once or not at all.
-    pub async fn execute(&self, statement: &Statement) -> Result<Outcome> {
+    pub fn execute<'a>(&'a self, statement: &'a Statement) -> BoxFuture<'a, Result<Outcome>> {
+        self.executed(statement).boxed()
+    }
+
+    async fn executed(&self, statement: &Statement) -> Result<Outcome> {
         match &statement.kind {
             Kind::Plain(plain) => self.plain(plain, &statement.text).await,
             Kind::CreateTable(table) => create::create_table(self, table, &statement.text).await,
@@ -100,10 +109,13 @@ impl Session {
     }
 
     /// A context whose tables are those of the newest snapshot, and that snapshot.
-    pub async fn context(&self) -> Result<(SessionContext, Snapshot)> {
-        let snapshot = self.database.snapshot().await?;
-        let context = catalog::context(&self.settings, &snapshot, &self.temporary, None)?;
-        Ok((context, snapshot))
+    pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
+        async {
+            let snapshot = self.database.snapshot().await?;
+            let context = catalog::context(&self.settings, &snapshot, &self.temporary, None)?;
+            Ok((context, snapshot))
+        }
+        .boxed()
     }
 
     async fn plain(&self, statement: &PlainStatement, text: &str) -> Result<Outcome> {

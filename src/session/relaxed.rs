@@ -9,6 +9,8 @@ use crate::program::Slot;
 use crate::table::TableDefinition;
 use crate::training::Program;
 use arrow::array::RecordBatch;
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 impl Session {
     /// The objective of a TRAIN as a function, in double precision. Nothing is trained and nothing is changed.
@@ -27,7 +29,11 @@ impl Session {
     /// assert_eq!((query.value(), query.exact().await?), (Some(25.0), Some(25.0)));
     /// # nabladb::Result::<()>::Ok(()) }).unwrap();
     /// ```
-    pub async fn relaxed(&self, sql: &str) -> Result<RelaxedQuery> {
+    pub fn relaxed<'a>(&'a self, sql: &'a str) -> BoxFuture<'a, Result<RelaxedQuery>> {
+        self.relax(sql).boxed()
+    }
+
+    async fn relax(&self, sql: &str) -> Result<RelaxedQuery> {
         let statement = grammar::statements(sql).next().unwrap_or_else(|| Err(Error::new("there is no statement")))?;
         let Kind::Train(written) = &statement.kind else {
             return Err(Error::new("only a TRAIN has a relaxed objective").hint("TRAIN MINIMIZE (SELECT ...)"));
@@ -102,10 +108,10 @@ impl RelaxedQuery {
     }
 
     /// The exact objective of the same query at the same values; `None` for NULL.
-    pub async fn exact(&self) -> Result<Option<f64>> {
+    pub fn exact(&self) -> BoxFuture<'_, Result<Option<f64>>> {
         let all = (0..self.columns.len()).collect();
         let now = Learned { columns: self.columns.clone(), reached: all, relaxed_objective: 0.0, steps: 0 };
-        self.exact.value(&train::learned_tables(&self.tables, &now)?).await
+        async move { self.exact.value(&train::learned_tables(&self.tables, &now)?).await }.boxed()
     }
 
     fn number(&self, column: &str) -> Option<usize> {

@@ -9,6 +9,8 @@ pub use format::Format;
 
 use crate::error::{Error, Place, Result};
 use crate::session::{Options, Outcome, Session, is_complete, statements};
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -53,14 +55,17 @@ impl From<std::io::Error> for Stop {
 }
 
 /// Runs a command and gives its exit status: 0, or 1 when a statement failed.
-pub async fn run(command: Command) -> u8 {
-    match all(&command).await {
-        Ok(()) | Err(Stop::Closed) => 0,
-        Err(Stop::Failed(error)) => {
-            say_error(&error);
-            1
+pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
+    async move {
+        match all(&command).await {
+            Ok(()) | Err(Stop::Closed) => 0,
+            Err(Stop::Failed(error)) => {
+                say_error(&error);
+                1
+            }
         }
     }
+    .boxed_local()
 }
 
 async fn all(command: &Command) -> Result<(), Stop> {
