@@ -1,16 +1,17 @@
 //! Writes the instructions of one pass: which values it computes, in which registers, and what need not be written out.
 
+use super::fusion::{Finder, Fused, Fusion};
 use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::schedule::{Action, Instruction, Operand, Pass, Plan, Scatter, Term};
-use crate::scalar::{Binary, Unary};
+use crate::scalar::Binary;
 use std::collections::{BTreeSet, HashMap};
 
 /// Writes the instructions of one pass.
 pub(super) struct Assembler<'a> {
-    graph: &'a Graph,
+    pub graph: &'a Graph,
     plan: &'a Plan<'a>,
     time: u32,
-    domain: Domain,
+    pub domain: Domain,
     registers: Vec<u32>,
     free: Vec<u32>,
     held: HashMap<Value, u32>,
@@ -57,18 +58,24 @@ impl<'a> Assembler<'a> {
             map.entry(summand(self.graph, s)).or_insert_with(Vec::new).push(s);
             map
         });
-        let virtual_values = self.virtual_values(&body, &stores);
-        let last_use = self.last_uses(&body, &terms, &virtual_values);
+        let mut virtual_values = self.virtual_values(&body, &stores);
+        let fused = Finder::find(&self, &body, &stores, &terms, &virtual_values);
+        virtual_values.extend(&fused.inner);
+        let last_use = self.last_uses(&body, &terms, &virtual_values, &fused);
         for (position, &v) in body.iter().enumerate() {
             if !virtual_values.contains(&v) {
-                self.compute(v, &last_use, position, &virtual_values);
+                self.compute(v, &fused);
             }
             if let Some(place) = stores.iter().position(|s| *s == v) {
                 let from = self.operand(v);
                 self.instructions.push(Instruction::Store { from, place: place as u32, width: self.graph.width(v) as u32 });
             }
-            for sum in terms.get(&v).into_iter().flatten() {
-                self.add(*sum, v, &virtual_values, &sums);
+            if fused.totals.contains_key(&v) {
+                self.add_totals(v, &fused, &sums);
+            } else if !fused.inner.contains(&v) {
+                for sum in terms.get(&v).into_iter().flatten() {
+                    self.add(*sum, v, &virtual_values, &sums);
+                }
             }
             self.release(&last_use, position);
         }
@@ -89,8 +96,6 @@ impl<'a> Assembler<'a> {
             let node = self.graph.node(v);
             let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
             let whole = match node.op {
-                // Gaps and margins that only a degree reads are computed with it.
-                Op::Binary(Binary::Multiply, ..) | Op::Binary(Binary::Subtract, ..) if self.degree_of(v, body, stores).is_some() => true,
                 Op::Gather(..) if node.width > 1 => {
                     users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..)))
                 }
@@ -104,45 +109,23 @@ impl<'a> Assembler<'a> {
         found
     }
 
-    /// The degree that a value is only an inner part of, if it is one.
-    fn degree_of(&self, v: Value, body: &[Value], stores: &[Value]) -> Option<Value> {
-        let only_user = |v: Value| {
-            let mut users = body.iter().copied().filter(|u| self.graph.node(*u).op.operands().any(|o| o == v));
-            let read = stores.contains(&v) || self.sums().iter().any(|s| summand(self.graph, *s) == v);
-            users.next().filter(|_| users.next().is_none() && !read)
-        };
-        let user = only_user(v)?;
-        let top = if let Op::Unary(Unary::Sigmoid, _) = self.graph.node(user).op { user } else { only_user(user)? };
-        let (margin, gap, _, _, _) = self.degree_parts(top)?;
-        (v == margin || v == gap && only_user(margin) == Some(top)).then_some(top)
-    }
-
-    /// Margin, gap, left, right and unit of `sigmoid((left - right) * unit)`, where the unit is the same for all rows.
-    fn degree_parts(&self, top: Value) -> Option<(Value, Value, Value, Value, Value)> {
-        let Op::Unary(Unary::Sigmoid, margin) = self.graph.node(top).op else { return None };
-        let Op::Binary(Binary::Multiply, a, b) = self.graph.node(margin).op else { return None };
-        let uniform = |x: Value| self.graph.domain_of(x) == ONE;
-        let (gap, unit) = if uniform(b) { (a, b) } else { (b, a) };
-        let Op::Binary(Binary::Subtract, left, right) = self.graph.node(gap).op else { return None };
-        (self.domain != ONE && uniform(unit) && self.graph.width(top) == 1 && !self.in_memory(gap))
-            .then_some((margin, gap, left, right, unit))
-    }
-
     /// For each value of the body, the position after which its register is free. A value read through a virtual one is held until that one is read.
-    fn last_uses(&self, body: &[Value], terms: &HashMap<Value, Vec<Value>>, virtual_values: &BTreeSet<Value>) -> HashMap<Value, usize> {
+    fn last_uses(
+        &self,
+        body: &[Value],
+        terms: &HashMap<Value, Vec<Value>>,
+        virtual_values: &BTreeSet<Value>,
+        fused: &Fused,
+    ) -> HashMap<Value, usize> {
         let mut last = HashMap::new();
         for (position, &v) in body.iter().enumerate() {
             last.insert(v, position);
             for o in self.graph.node(v).op.operands() {
                 last.insert(o, position);
             }
-            if let Some((margin, gap, left, right, _)) = self.degree_parts(v)
-                && virtual_values.contains(&margin)
-                && virtual_values.contains(&gap)
-            {
-                last.extend([(left, position), (right, position)]);
-            }
-            debug_assert!(!virtual_values.contains(&v) || !terms.contains_key(&v) || last[&v] == position);
+            last.extend(fused.actions.get(&v).iter().flat_map(|f| f.leaves()).map(|leaf| (leaf, position)));
+            last.extend(fused.totals.get(&v).iter().flat_map(|t| [t.a, t.b, t.weight]).map(|leaf| (leaf, position)));
+            debug_assert!(fused.inner.contains(&v) || !virtual_values.contains(&v) || !terms.contains_key(&v) || last[&v] == position);
         }
         last
     }
@@ -195,16 +178,12 @@ impl<'a> Assembler<'a> {
         Operand::Register(into)
     }
 
-    fn compute(&mut self, v: Value, last_use: &HashMap<Value, usize>, position: usize, virtual_values: &BTreeSet<Value>) {
+    fn compute(&mut self, v: Value, fused: &Fused) {
         let node = self.graph.node(v);
         let width = |x: Value| self.graph.width(x) as u32;
         let mut inner = node.width;
-        let fused = self.degree_parts(v).filter(|(margin, gap, ..)| virtual_values.contains(margin) && virtual_values.contains(gap));
         let action = match node.op {
-            _ if let Some((_, _, left, right, unit)) = fused => {
-                let (left, right) = (self.flat(left), self.flat(right));
-                Action::Degree(left, right, self.flat(unit))
-            }
+            _ if let Some(fusion) = fused.actions.get(&v) => self.fused(*fusion),
             Op::Gather(x, index) => Action::Load(Operand::Gathered(x, index)),
             Op::Unary(f, x) => Action::Unary(f, self.flat(x)),
             Op::Binary(f, a, b) => {
@@ -248,7 +227,15 @@ impl<'a> Assembler<'a> {
         self.instructions.push(Instruction::Compute { action, into, width: node.width, inner });
         self.free_loads(&action);
         self.held.insert(v, into);
-        debug_assert!(last_use[&v] >= position);
+    }
+
+    fn fused(&mut self, fusion: Fusion) -> Action {
+        let [a, b, c] = fusion.leaves().map(|leaf| self.flat(leaf));
+        match fusion {
+            Fusion::Degree { .. } => Action::Degree(a, b, c),
+            Fusion::Product(..) => Action::Product(a, b, c),
+            Fusion::MultiplyAdd(..) => Action::MultiplyAdd(a, b, c),
+        }
     }
 
     /// Gives back the registers that [`Assembler::load`] took for this one instruction.
@@ -262,6 +249,14 @@ impl<'a> Assembler<'a> {
                 self.free.push(r);
             }
         }
+    }
+
+    fn add_totals(&mut self, product: Value, fused: &Fused, sums: &[Value]) {
+        let totals = fused.totals[&product];
+        let [a, b, weight] = [totals.a, totals.b, totals.weight].map(|v| self.flat(v));
+        let place = |sum: Value| sums.iter().position(|s| *s == sum).expect("the sum belongs to this pass") as u32;
+        let (weighed, plain) = (place(totals.weighed), totals.plain.map(place));
+        self.instructions.push(Instruction::AddTotals { function: totals.function, a, b, weight, weighed, plain });
     }
 
     fn add(&mut self, sum: Value, x: Value, virtual_values: &BTreeSet<Value>, sums: &[Value]) {

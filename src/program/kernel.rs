@@ -4,7 +4,7 @@
 use super::machine::Memory;
 use super::map::compute;
 use super::operand::{Chunk, flat};
-use super::reduce::{Sum, add, add_both};
+use super::reduce::{Span, Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use crate::scalar::Real;
 use multiversion::multiversion;
@@ -58,7 +58,7 @@ impl<R: Real> Workspace<R> {
         pass: &Pass,
         memory: &Memory<R>,
         stores: impl Iterator<Item = usize>,
-        sums: impl Iterator<Item = (usize, Option<(u32, u32)>)>,
+        sums: impl Iterator<Item = (usize, Option<Span>)>,
     ) -> Self {
         let numbers = |n: usize| vec![R::ZERO; n].into_boxed_slice();
         let mut columns: Vec<Operand> = pass.instructions.iter().flat_map(flat_columns).collect();
@@ -70,9 +70,9 @@ impl<R: Real> Workspace<R> {
             registers: pass.registers.iter().map(|w| numbers(*w as usize * lanes)).collect(),
             stores: stores.map(|n| vec![R::ZERO; n]).collect(),
             sums: sums
-                .map(|(width, range)| match range {
+                .map(|(width, span)| match span {
                     None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width) },
-                    Some((low, high)) => Sum::Segments { first: low as usize, width, sums: vec![R::ZERO; (high - low) as usize * width] },
+                    Some(Span { first, end, runs }) => Sum::Segments { first, width, sums: vec![R::ZERO; (end - first) * width], runs },
                 })
                 .collect(),
             scratch: columns.into_iter().map(|o| (o, numbers(width(&o) * lanes))).collect(),
@@ -89,6 +89,7 @@ fn flat_columns(instruction: &Instruction) -> Vec<Operand> {
     let flat = match *instruction {
         Instruction::Compute { action: Action::Scale(a, _), .. } => vec![a],
         Instruction::Compute { action, .. } if action.is_elementwise() => action.operands(),
+        Instruction::AddTotals { .. } => instruction.operands(),
         Instruction::Store { .. } | Instruction::Add { term: Term::Plain(_) | Term::Scaled(..), width: 1, .. } => instruction.operands(),
         Instruction::Add { term: Term::Scaled(a, _), .. } | Instruction::AddBoth { factor: a, .. } => vec![a],
         _ => vec![],
@@ -123,6 +124,13 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
                     let (at, n) = ((start - first) * width as usize, len * width as usize);
                     copy(&mut out[at..at + n], flat(w, memory, chunk, from, width as usize));
                     w.stores[place as usize] = out;
+                }
+                Instruction::AddTotals { function, a, b, weight, weighed, plain } => {
+                    let (sum, weighed_sum) = add_totals(w, memory, chunk, function, [a, b, weight]);
+                    w.sums[weighed as usize].add_number(weighed_sum);
+                    if let Some(plain) = plain {
+                        w.sums[plain as usize].add_number(sum);
+                    }
                 }
                 Instruction::AddBoth { factor, first, second } => {
                     let mut sums = [first, second].map(|s| std::mem::take(&mut w.sums[s.place as usize]));

@@ -4,7 +4,7 @@
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
 use super::kernel;
-use super::reduce;
+use super::reduce::{self, Span};
 use super::schedule::{Action, Instruction, Operand, Pass, schedule};
 use crate::scalar::Real;
 use rayon::prelude::*;
@@ -54,6 +54,8 @@ struct Block<R> {
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
 const MOST_BLOCKS: usize = 16;
+/// Rows of one parent side by side, on average, from which they are summed before they are added to it.
+const LONG_RUN: usize = 4;
 /// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
 const CHUNK_BYTES: usize = 32 * 1024;
 const MOST_LANES: usize = 1024;
@@ -230,8 +232,8 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
             let (start, end) = (rows * b / count, rows * (b + 1) / count);
             let most = end - start;
             let sums = pass.sums.iter().map(|s| {
-                let range = index_of(s).map(|index| parent_range(&memory.indices[index.0 as usize][start..end]));
-                (memory.width(*s), range)
+                let span = index_of(s).map(|index| span(&memory.indices[index.0 as usize][start..end]));
+                (memory.width(*s), span)
             });
             let stores = pass.stores.iter().map(|s| memory.width(*s) * most);
             Block {
@@ -248,6 +250,7 @@ fn instruction_width(instruction: &Instruction) -> usize {
         Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
         Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
         Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
+        Instruction::AddTotals { .. } => 1,
         Instruction::AddBoth { first, second, .. } => (first.width + second.width) as usize,
     }
 }
@@ -259,11 +262,11 @@ fn operand_width<R: Real>(pass: &Pass, memory: &Memory<R>) -> usize {
     operands.iter().map(width).sum()
 }
 
-fn parent_range(rows: &[u32]) -> (u32, u32) {
-    match (rows.iter().min(), rows.iter().max()) {
-        (Some(&low), Some(&high)) => (low, high + 1),
-        _ => (0, 0),
-    }
+fn span(parents: &[u32]) -> Span {
+    let first = parents.iter().min().map_or(0, |p| *p as usize);
+    let end = parents.iter().max().map_or(0, |p| *p as usize + 1);
+    let runs = parents.chunk_by(|a, b| a == b).count();
+    Span { first, end, runs: runs * LONG_RUN <= parents.len() }
 }
 
 /// Moves what the blocks stored and summed into the columns, block after block.

@@ -2,7 +2,7 @@
 //! Its adjoint is again a map.
 
 use super::kernel::Workspace;
-use super::loops::{add_scaled, dot, sum};
+use super::loops::{add_scaled, dot, four_dots, sum};
 use super::machine::Memory;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::Action;
@@ -37,6 +37,16 @@ pub(super) fn compute<R: Real>(
         Action::Degree(a, b, unit) => {
             let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
             degrees(a, b, flat(w, memory, chunk, unit, 1)[0], out);
+        }
+        Action::Product(a, b, c) => {
+            let (a, b, c) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), flat(w, memory, chunk, c, width));
+            for (((o, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+                *o = a * b * c;
+            }
+        }
+        Action::MultiplyAdd(a, b, c) => {
+            let (a, b, c) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), flat(w, memory, chunk, c, width));
+            multiply_add(a, b, c, out);
         }
         Action::Load(a) if width == 1 => {
             let a = vectors(w, memory, chunk, a, 1);
@@ -117,8 +127,28 @@ pub(super) fn compute<R: Real>(
 
 #[inline(always)]
 fn dot_rows<R: Real>(a: Vectors<R>, b: Vectors<R>, out: &mut [R]) {
-    for (lane, o) in out.iter_mut().enumerate() {
-        *o = dot(a.row(lane), b.row(lane));
+    let (fours, rest) = out.as_chunks_mut::<4>();
+    for (step, o) in fours.iter_mut().enumerate() {
+        *o = four_dots(a.rows(4 * step), b.rows(4 * step));
+    }
+    let start = 4 * fours.len();
+    for (lane, o) in rest.iter_mut().enumerate() {
+        *o = dot(a.row(start + lane), b.row(start + lane));
+    }
+}
+
+/// a * b + c; a one-element `a` stands for all lanes.
+#[inline(always)]
+fn multiply_add<R: Real>(a: &[R], b: &[R], c: &[R], out: &mut [R]) {
+    if a.len() == out.len() {
+        for (((o, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
+            *o = a * b + c;
+        }
+    } else {
+        let a = a[0];
+        for ((o, &b), &c) in out.iter_mut().zip(b).zip(c) {
+            *o = a * b + c;
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
 
 mod assembler;
+mod fusion;
 mod gradient;
 mod graph;
 mod kernel;

@@ -65,6 +65,12 @@ impl<'a, R: Real> Vectors<'a, R> {
         };
         &self.numbers[row * self.width..][..self.width]
     }
+
+    /// Four rows in a row.
+    #[inline(always)]
+    pub fn rows(&self, lane: usize) -> [&'a [R]; 4] {
+        [self.row(lane), self.row(lane + 1), self.row(lane + 2), self.row(lane + 3)]
+    }
 }
 
 #[inline(always)]

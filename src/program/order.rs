@@ -1,5 +1,6 @@
-//! The order of a domain's rows. Rows that read, and add to, the same parent row are put side by side,
-//! so that its numbers stay in the nearest cache; the answer does not depend on the order.
+//! The order of a domain's rows. Rows that read, and add to, the same parent row are put side by side, so that its
+//! numbers stay in the nearest cache; where they have a second parent too, they are first cut into tiles of its rows
+//! that stay in the next cache. The answer does not depend on the order.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -7,12 +8,23 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 /// Rows below which everything is near anyway.
 const FEWEST_ROWS: usize = 4096;
 
+/// Numbers of a parent's column that stay near while rows in any order read and add to them.
+const TILE: usize = 32 * 1024;
+
+/// Where a domain's rows belong: the parents by whose sums most numbers are added to, and those that come next.
+#[derive(Clone, Copy)]
+struct Parents {
+    first: Index,
+    /// The second index, and how many of its parent's rows make a tile.
+    second: Option<(Index, usize)>,
+}
+
 impl Graph {
-    /// Sorts each domain by the index whose sums are the largest, residuals (`residuals[slot]`, rows x width) and
-    /// indices alike. Domains that hold a parameter or one of `outputs` keep the order that the caller knows.
+    /// Sorts each domain by tiles of its second largest sums and then by its largest; residuals (`residuals[slot]`, rows x width)
+    /// and indices alike. Domains that hold a parameter or one of `outputs` keep the order that the caller knows.
     pub fn sort_rows<R: Copy>(&self, residuals: &mut [Vec<R>], outputs: &[Value]) {
-        for (domain, index) in self.largest_sums(outputs) {
-            let order = order(&self.0.borrow().indices[index.0 as usize].rows);
+        for (domain, parents) in self.parents(outputs) {
+            let order = self.order(parents);
             if order.is_sorted() {
                 continue;
             }
@@ -21,25 +33,45 @@ impl Graph {
         }
     }
 
-    /// For each domain that may be sorted, the index by which most numbers are added to.
-    fn largest_sums(&self, outputs: &[Value]) -> BTreeMap<Domain, Index> {
+    /// The indices to sort by, for each domain that may be sorted.
+    fn parents(&self, outputs: &[Value]) -> BTreeMap<Domain, Parents> {
         let nodes = self.0.borrow();
         let parameters = nodes.nodes.iter().filter(|n| matches!(n.op, Op::Parameter(_))).map(|n| n.domain);
         let fixed: HashSet<Domain> = parameters.chain(outputs.iter().map(|o| nodes.nodes[o.0 as usize].domain)).chain([ONE]).collect();
-        let mut largest: BTreeMap<Domain, (usize, Index)> = BTreeMap::new();
+        let mut sums: BTreeMap<Domain, BTreeMap<Index, (usize, usize)>> = BTreeMap::new();
         for node in &nodes.nodes {
             let Op::SegmentSum(_, index) = node.op else { continue };
             let child = nodes.indices[index.0 as usize].child;
-            let numbers = nodes.domains[node.domain.0 as usize].rows * node.width as usize;
             if fixed.contains(&child) || nodes.domains[child.0 as usize].rows < FEWEST_ROWS {
                 continue;
             }
-            let best = largest.entry(child).or_insert((numbers, index));
-            if numbers > best.0 {
-                *best = (numbers, index);
+            let (rows, width) = (nodes.domains[node.domain.0 as usize].rows, node.width as usize);
+            let largest = sums.entry(child).or_default().entry(index).or_default();
+            *largest = (*largest).max((rows * width, width));
+        }
+        let by_size = |sums: BTreeMap<Index, (usize, usize)>| {
+            let mut sizes: Vec<(Index, (usize, usize))> = sums.into_iter().collect();
+            sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+            let second = sizes.get(1).map(|&(index, (_, width))| (index, (TILE / width).max(1)));
+            Parents { first: sizes[0].0, second }
+        };
+        sums.into_iter().map(|(domain, sums)| (domain, by_size(sums))).collect()
+    }
+
+    /// Rows by tile, then by parent; those of one parent keep their order.
+    fn order(&self, parents: Parents) -> Vec<u32> {
+        let nodes = self.0.borrow();
+        let of = |index: Index| &*nodes.indices[index.0 as usize].rows;
+        let first = of(parents.first);
+        let mut order: Vec<u32> = (0..first.len() as u32).collect();
+        match parents.second {
+            None => order.sort_by_key(|&row| first[row as usize]),
+            Some((index, tile)) => {
+                let second = of(index);
+                order.sort_by_key(|&row| (second[row as usize] / tile as u32, first[row as usize]));
             }
         }
-        largest.into_iter().map(|(domain, (_, index))| (domain, index)).collect()
+        order
     }
 
     fn permute_residuals<R: Copy>(&self, domain: Domain, order: &[u32], residuals: &mut [Vec<R>]) {
@@ -70,11 +102,4 @@ impl Graph {
             }
         }
     }
-}
-
-/// Child rows by parent row; those of one parent keep their order.
-fn order(parents: &[u32]) -> Vec<u32> {
-    let mut order: Vec<u32> = (0..parents.len() as u32).collect();
-    order.sort_by_key(|&row| parents[row as usize]);
-    order
 }

@@ -1,30 +1,39 @@
 //! `segment_sum` and `total`: rows added up for each parent row, or all together. The adjoint is a gather.
 
 use super::kernel::Workspace;
-use super::loops::{add_scaled, sum, sum_of_products};
+use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
 use super::machine::Memory;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::{Operand, Scatter, Term};
-use crate::scalar::Real;
+use crate::scalar::{Binary, Real};
+use std::ops::Range;
 
 /// A sum of one block: over all rows, or for each parent row in a range.
 pub(super) enum Sum<R> {
     /// Accumulated chunk by chunk in double precision.
-    Total {
-        sum: Vec<f64>,
-        chunk: Box<[R]>,
-    },
+    Total { sum: Vec<f64>, chunk: Box<[R]> },
     Segments {
         first: usize,
         width: usize,
         sums: Vec<R>,
+        /// Whether rows of a parent mostly stand side by side.
+        runs: bool,
     },
+}
+
+/// The parent rows that a block's rows belong to.
+#[derive(Clone, Copy)]
+pub(super) struct Span {
+    pub first: usize,
+    pub end: usize,
+    /// Whether rows of a parent mostly stand side by side.
+    pub runs: bool,
 }
 
 impl<R> Default for Sum<R> {
     /// What stands in for a sum while it is added to.
     fn default() -> Self {
-        Sum::Segments { first: 0, width: 0, sums: Vec::new() }
+        Sum::Segments { first: 0, width: 0, sums: Vec::new(), runs: false }
     }
 }
 
@@ -46,9 +55,16 @@ impl<R: Real> Sum<R> {
         }
         column.fill(R::ZERO);
         for block in blocks {
-            if let Sum::Segments { first, width, sums } = block {
+            if let Sum::Segments { first, width, sums, .. } = block {
                 add_scaled(&mut column[first * width..first * width + sums.len()], R::ONE, sums);
             }
+        }
+    }
+
+    /// Adds to the total of one number a row.
+    pub fn add_number(&mut self, number: R) {
+        if let Sum::Total { sum, .. } = self {
+            sum[0] += number.wide();
         }
     }
 
@@ -71,7 +87,8 @@ pub(super) fn add<R: Real>(
 ) {
     match sum {
         Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
-        Sum::Segments { first, sums, .. } => {
+        Sum::Segments { first, sums, runs, .. } => {
+            let runs = *runs;
             let parents = Parents::new(parents.expect("a segment sum has an index"), chunk, *first);
             match term {
                 Term::Plain(a) if width == 1 => {
@@ -88,11 +105,11 @@ pub(super) fn add<R: Real>(
                 }
                 Term::Plain(v) => {
                     let v = vectors(w, memory, chunk, v, width);
-                    scatter_rows(&[R::ONE], v, chunk.len, parents, sums);
+                    scatter_rows(&[R::ONE], v, chunk.len, parents, runs, sums);
                 }
                 Term::Scaled(s, v) => {
                     let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
-                    scatter_rows(s, v, chunk.len, parents, sums);
+                    scatter_rows(s, v, chunk.len, parents, runs, sums);
                 }
                 Term::Outer(u, v) => {
                     let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
@@ -143,11 +160,11 @@ fn add_total<R: Real>(
     match term {
         Term::Plain(v) => {
             let v = vectors(w, memory, chunk, v, width);
-            sum_rows(&[R::ONE], v, chunk.len, out);
+            sum_rows(&[R::ONE], v, 0..chunk.len, out);
         }
         Term::Scaled(s, v) => {
             let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
-            sum_rows(s, v, chunk.len, out);
+            sum_rows(s, v, 0..chunk.len, out);
         }
         Term::Outer(u, v) => {
             let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
@@ -160,6 +177,23 @@ fn add_total<R: Real>(
     }
     for (t, &p) in total.iter_mut().zip(&*out) {
         *t += p.wide();
+    }
+}
+
+/// Totals of `function(a, b)` (its first sum) and of its product with a weight (its second).
+#[inline(always)]
+pub(super) fn add_totals<R: Real>(
+    w: &Workspace<R>,
+    memory: &Memory<R>,
+    chunk: Chunk,
+    function: Binary,
+    [a, b, weight]: [Operand; 3],
+) -> (R, R) {
+    let (a, b, weight) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1), flat(w, memory, chunk, weight, 1));
+    match function {
+        Binary::Multiply => weighed_sums(|a, b| Binary::Multiply.value(a, b), a, b, weight),
+        Binary::AndNot => weighed_sums(|a, b| Binary::AndNot.value(a, b), a, b, weight),
+        other => unreachable!("{} is written out before it is summed", other.name()),
     }
 }
 
@@ -192,31 +226,38 @@ impl<'a> Parents<'a> {
 
 /// Adds each row, scaled, to the sums of its parent.
 #[inline(always)]
-fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
+fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, runs: bool, sums: &mut [R]) {
     let width = v.width;
-    for lane in 0..count {
-        add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+    if !runs {
+        for lane in 0..count {
+            add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+        }
+        return;
+    }
+    let mut start = 0;
+    while start < count {
+        let parent = parents.of(start);
+        let end = (start + 1..count).find(|lane| parents.of(*lane) != parent).unwrap_or(count);
+        sum_rows(s, v, start..end, &mut sums[parent * width..][..width]);
+        start = end;
     }
 }
 
-/// Adds all rows, scaled, to one sum; four rows at a time, so that the sum is loaded and stored less often.
+/// Adds rows, scaled, to one sum; four rows at a time, so that the sum is loaded and stored less often.
 #[inline(always)]
-fn sum_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, out: &mut [R]) {
-    let whole = count / 4 * 4;
-    for lane in (0..whole).step_by(4) {
-        let (s0, s1, s2, s3) = (number(s, lane), number(s, lane + 1), number(s, lane + 2), number(s, lane + 3));
-        let (a, b) = (v.row(lane), v.row(lane + 1));
-        let (c, d) = (v.row(lane + 2), v.row(lane + 3));
-        for ((((o, &a), &b), &c), &d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
-            *o += (s0 * a + s1 * b) + (s2 * c + s3 * d);
-        }
+fn sum_rows<R: Real>(s: &[R], v: Vectors<R>, lanes: Range<usize>, out: &mut [R]) {
+    let whole = lanes.start + lanes.len() / 4 * 4;
+    for lane in (lanes.start..whole).step_by(4) {
+        let factors = [number(s, lane), number(s, lane + 1), number(s, lane + 2), number(s, lane + 3)];
+        add_four_scaled(out, factors, v.rows(lane));
     }
-    for lane in whole..count {
+    for lane in whole..lanes.end {
         add_scaled(out, number(s, lane), v.row(lane));
     }
 }
 
-/// Two scatters in one sweep, so that each row's vectors are read while they are near.
+/// Two scatters of one factor: in one sweep, so that each row's vectors are read while they are near,
+/// unless rows of a parent stand side by side.
 #[inline(always)]
 pub(super) fn add_both<R: Real>(
     w: &Workspace<R>,
@@ -226,7 +267,9 @@ pub(super) fn add_both<R: Real>(
     scatters: [Scatter; 2],
     sums: &mut [Sum<R>; 2],
 ) {
-    let [Sum::Segments { first: first1, sums: sums1, .. }, Sum::Segments { first: first2, sums: sums2, .. }] = sums else {
+    let [Sum::Segments { first: first1, sums: sums1, runs: runs1, .. }, Sum::Segments { first: first2, sums: sums2, runs: runs2, .. }] =
+        sums
+    else {
         unreachable!("a scatter adds to segments")
     };
     let s = flat(w, memory, chunk, factor, 1);
@@ -234,6 +277,11 @@ pub(super) fn add_both<R: Real>(
     let (a, b) = (vectors(w, memory, chunk, one.vectors, one.width as usize), vectors(w, memory, chunk, two.vectors, two.width as usize));
     let of_a = Parents::new(&memory.indices[one.index.0 as usize], chunk, *first1);
     let of_b = Parents::new(&memory.indices[two.index.0 as usize], chunk, *first2);
+    if *runs1 || *runs2 {
+        scatter_rows(s, a, chunk.len, of_a, *runs1, sums1);
+        scatter_rows(s, b, chunk.len, of_b, *runs2, sums2);
+        return;
+    }
     for lane in 0..chunk.len {
         let s = number(s, lane);
         add_scaled(&mut sums1[of_a.of(lane) * a.width..][..a.width], s, a.row(lane));

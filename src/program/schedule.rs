@@ -31,6 +31,10 @@ pub(super) enum Action {
     Select(Operand, Operand, Operand),
     /// sigmoid((left - right) * unit): the degree of a comparison, in one operation.
     Degree(Operand, Operand, Operand),
+    /// a * b * c, in one operation.
+    Product(Operand, Operand, Operand),
+    /// a * b + c, in one operation.
+    MultiplyAdd(Operand, Operand, Operand),
     Dot(Operand, Operand),
     Scale(Operand, Operand),
     Sum(Operand),
@@ -59,6 +63,8 @@ pub(super) enum Instruction {
     Store { from: Operand, place: u32, width: u32 },
     /// Adds to number `place` of the pass's sums; `columns` is the width of an outer product's row.
     Add { term: Term, index: Option<Index>, place: u32, width: u32, columns: u32 },
+    /// Adds `function(a, b)`, never written out, to one total and its product with a weight to another.
+    AddTotals { function: Binary, a: Operand, b: Operand, weight: Operand, weighed: u32, plain: Option<u32> },
     /// Two sums of scaled vectors with the same factor, row by row: a gradient of an inner product.
     AddBoth { factor: Operand, first: Scatter, second: Scatter },
 }
@@ -75,7 +81,8 @@ pub(super) struct Scatter {
 impl Action {
     /// Whether every operand is read number by number, in the order of the rows.
     pub fn is_elementwise(self) -> bool {
-        matches!(self, Action::Unary(..) | Action::Binary(..) | Action::Select(..) | Action::Degree(..) | Action::Spread(_))
+        use Action::*;
+        matches!(self, Unary(..) | Binary(..) | Select(..) | Degree(..) | Product(..) | MultiplyAdd(..) | Spread(_))
     }
 
     pub fn operands(self) -> Vec<Operand> {
@@ -83,7 +90,7 @@ impl Action {
             Action::Load(a) | Action::Unary(_, a) | Action::Sum(a) | Action::Greatest(a) | Action::Spread(a) => vec![a],
             Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
-            Action::Select(a, b, c) | Action::Degree(a, b, c) => vec![a, b, c],
+            Action::Select(a, b, c) | Action::Degree(a, b, c) | Action::Product(a, b, c) | Action::MultiplyAdd(a, b, c) => vec![a, b, c],
         }
     }
 }
@@ -95,6 +102,7 @@ impl Instruction {
             Instruction::Store { from, .. } => vec![from],
             Instruction::Add { term: Term::Plain(a), .. } => vec![a],
             Instruction::Add { term: Term::Scaled(a, b) | Term::Outer(a, b), .. } => vec![a, b],
+            Instruction::AddTotals { a, b, weight, .. } => vec![a, b, weight],
             Instruction::AddBoth { factor, first, second } => vec![factor, first.vectors, second.vectors],
         }
     }

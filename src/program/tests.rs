@@ -62,10 +62,12 @@ fn index(child: usize, parent: usize, seed: u64) -> Arc<[u32]> {
 }
 
 /// Squared error of inner products gathered from two tables.
-fn factorize(rows: usize) -> Case {
+fn factorize(rows: usize, users: usize, items: usize) -> Case {
     let graph = Graph::new();
-    let (d, users, items) = (graph.domain("ratings", rows), graph.domain("users", 31), graph.domain("items", 17));
-    let (iu, ii) = (graph.index(d, users, index(rows, 31, 5)), graph.index(d, items, index(rows, 17, 6)));
+    let (iu, ii) = (index(rows, users, 5), index(rows, items, 6));
+    let lengths = [users * 5, items * 5, users];
+    let (d, users, items) = (graph.domain("ratings", rows), graph.domain("users", users), graph.domain("items", items));
+    let (iu, ii) = (graph.index(d, users, iu), graph.index(d, items, ii));
     let (u, v) = (graph.parameter(0, users, 5), graph.parameter(1, items, 5));
     let bias = graph.parameter(2, users, 1);
     let r = graph.residual(0, d, 1);
@@ -73,7 +75,8 @@ fn factorize(rows: usize) -> Case {
     let e = graph.subtract(p, r);
     let n = graph.number(rows as f64);
     let objective = graph.divide(graph.total(graph.multiply(e, e), d), n);
-    Case { graph, parameters: vec![(u, 155), (v, 85), (bias, 31)], residuals: Arc::new(vec![numbers(9, rows)]), objective }
+    let parameters = [u, v, bias].into_iter().zip(lengths).collect();
+    Case { graph, parameters, residuals: Arc::new(vec![numbers(9, rows)]), objective }
 }
 
 /// F1 of a soft conjunction of thresholds: a ratio of two sums.
@@ -122,11 +125,11 @@ fn nested(rows: usize) -> Case {
 #[test]
 fn gradients_are_central_differences() {
     for rows in [1usize, 3, 100, 5000] {
-        factorize(rows.max(2)).check("factorize");
+        factorize(rows.max(2), 31, 17).check("factorize");
         threshold(rows.max(2)).check("threshold");
         nested(rows.max(40)).check("nested");
     }
-    factorize(70_000).check("factorize in blocks");
+    factorize(70_000, 31, 17).check("factorize in blocks");
     threshold(70_000).check("threshold in blocks");
     nested(70_000).check("nested in blocks");
 }
@@ -143,7 +146,7 @@ fn a_ratio_of_sums_needs_one_pass_over_the_rows() {
 
 #[test]
 fn a_sum_of_squares_needs_one_pass_over_the_rows() {
-    let case = factorize(1000);
+    let case = factorize(1000, 31, 17);
     let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
     let mut outputs = vec![case.objective];
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
@@ -162,7 +165,8 @@ fn a_conjunction_costs_one_product_a_factor() {
     let mut outputs = vec![case.objective];
     outputs.extend(gradient(&case.graph, case.objective, &parameters).into_iter().flatten());
     let printed = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false).to_string();
-    assert_eq!(printed.matches("Binary(AndNot").count(), 3, "{printed}");
+    assert_eq!(printed.matches("AddTotals { function: AndNot").count(), 3, "{printed}");
+    assert_eq!(printed.matches("Product(").count(), 1, "{printed}");
     assert_eq!(printed.matches("SigmoidBack").count(), 0, "{printed}");
 }
 
@@ -181,15 +185,16 @@ fn a_sigmoid_that_is_read_twice_has_its_plain_adjoint() {
 
 #[test]
 fn sorting_rows_changes_no_answer_and_no_parameter() {
-    let run = |sorted: bool| {
-        let Case { graph, parameters, residuals, objective } = factorize(10_000);
+    let run = |sorted: bool, users: usize, items: usize| {
+        let Case { graph, parameters, residuals, objective } = factorize(10_000, users, items);
         let values: Vec<Value> = parameters.iter().map(|p| p.0).collect();
         let mut outputs = vec![objective];
         outputs.extend(gradient(&graph, objective, &values).into_iter().flatten());
         let mut residuals = Arc::unwrap_or_clone(residuals);
         if sorted {
             graph.sort_rows(&mut residuals, &outputs);
-            assert!(graph.0.borrow().indices[0].rows.is_sorted());
+            let by_user = graph.0.borrow().indices[0].rows.is_sorted();
+            assert_eq!(by_user, items < 1000, "a second parent of many rows is cut into tiles");
         }
         let mut machine = Machine::<f64>::build(&graph, Arc::new(residuals), &outputs, false);
         for (slot, (_, n)) in parameters.iter().enumerate() {
@@ -198,8 +203,10 @@ fn sorting_rows_changes_no_answer_and_no_parameter() {
         machine.run();
         (0..outputs.len()).flat_map(|o| machine.output(o).to_vec()).collect::<Vec<f64>>()
     };
-    for (a, b) in run(false).iter().zip(run(true)) {
-        assert!((a - b).abs() <= 1e-10 * a.abs().max(1e-3), "{a} is not {b}");
+    for (users, items) in [(31, 17), (9000, 8000)] {
+        for (a, b) in run(false, users, items).iter().zip(run(true, users, items)) {
+            assert!((a - b).abs() <= 1e-10 * a.abs().max(1e-3), "{a} is not {b}");
+        }
     }
 }
 

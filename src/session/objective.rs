@@ -44,18 +44,19 @@ impl Objective {
             (Ok(plan), Ok(())) => (plan, ()),
             (plan, targets) => return Err(Error::all(plan.err().into_iter().chain(targets.err())).expect("one of them failed")),
         };
-        let mut tables = vec![];
+        let (mut tables, mut unlisted) = (vec![], vec![]);
         for definition in read_tables(&plan, &snapshot)? {
-            if definition.columns.iter().any(|c| c.learnable && is_target(&train.targets, &definition.name, &c.name)) {
+            let learnable = definition.columns.iter().filter(|c| c.learnable);
+            let (listed, others): (Vec<_>, Vec<_>) = learnable.partition(|c| is_target(&train.targets, &definition.name, &c.name));
+            unlisted.extend(others.iter().map(|c| format!("{}.{}", definition.name, c.name)));
+            if !listed.is_empty() {
                 let rows = kept::all_rows(&context, &snapshot, &definition).await?;
                 tables.push((definition, rows));
             }
         }
         let (live, parameters) = live_tables(&tables, &train.targets)?;
         if parameters.is_empty() {
-            return Err(Error::new("the objective reads no learnable column, so there is nothing to train")
-                .at(place(train.objective_position))
-                .hint("read a table with LEARNABLE columns in it: SELECT * FROM nabla.learnable_columns"));
+            return Err(nothing_to_train(train, &unlisted).at(place(train.objective_position)));
         }
         let plan = with_rows(plan, &tables)?;
         let split = split::split(&split::prepare(plan.clone(), &context.state())?, &live)?;
@@ -97,6 +98,18 @@ impl Exact {
         let value = arrow::compute::cast(value, &DataType::Float64)?;
         Ok(value.as_primitive::<Float64Type>().iter().next().flatten())
     }
+}
+
+/// The objective reads none of the learnable columns that it may train.
+fn nothing_to_train(train: &Train, unlisted: &[String]) -> Error {
+    if unlisted.is_empty() {
+        return Error::new("the objective reads no learnable column, so there is nothing to train")
+            .hint("read a table with LEARNABLE columns in it: SELECT * FROM nabla.learnable_columns");
+    }
+    let listed: Vec<String> =
+        train.targets.iter().map(|t| t.column.as_ref().map_or(t.table.clone(), |c| format!("{}.{c}", t.table))).collect();
+    Error::new(format!("the objective reads nothing of {}, which TRAIN lists", listed.join(", ")))
+        .hint(format!("it reads {}: list those, or nothing to train all", unlisted.join(", ")))
 }
 
 /// What TRAIN lists must be there and be learnable.

@@ -54,6 +54,31 @@ async fn least_squares_reach_the_closed_form() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_order_of_many_rows_changes_nothing_but_rounding() {
+    let learned = async |clauses: &str| {
+        let s = session().await;
+        run(
+            &s,
+            "CREATE TABLE d AS SELECT (value * 7919) % 83 AS u, (value * 104729) % 61 AS i, sin(value) AS y FROM range(20000);
+             CREATE TABLE u (id BIGINT, e DOUBLE[5] LEARNABLE DEFAULT init_normal(0, 0.5), bias DOUBLE LEARNABLE DEFAULT 0);
+             CREATE TABLE i (id BIGINT, e DOUBLE[5] LEARNABLE DEFAULT init_normal(0, 0.4)); INSERT INTO u (id) SELECT value FROM range(83);
+             INSERT INTO i (id) SELECT value FROM range(61)",
+        )
+        .await;
+        // A whole run sorts its rows by parent; a batch keeps them as they come.
+        let error = "power(inner_product(u.e, i.e) + u.bias - d.y, 2)";
+        let train = format!(
+            "TRAIN MINIMIZE (SELECT AVG({error}) FROM d JOIN u ON d.u = u.id JOIN i ON d.i = i.id) USING sgd (learning_rate => 2) FOR 4 STEPS {clauses}"
+        );
+        run(&s, &train).await;
+        numbers(&s, "SELECT bias, e[1], e[5] FROM u UNION ALL SELECT 0, e[1], e[5] FROM i").await
+    };
+    let (sorted, as_they_come) = (learned("").await, learned("BATCH 20000").await);
+    near(&sorted, &as_they_come, 1e-12);
+    assert!(sorted.iter().any(|x| x.abs() > 0.1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn noisy_least_squares_reach_the_regression_of_the_exact_engine() {
     let s = line().await;
     run(&s, "CREATE TABLE n AS SELECT x, y + sin(id * 12.9898) AS y FROM d").await;
@@ -349,7 +374,10 @@ async fn every_refusal_says_what_and_where_and_what_to_do_and_changes_nothing() 
         // Nothing to learn.
         ("TRAIN MINIMIZE (SELECT SUM(x) FROM d)", &["reads no learnable column", "line 1, column 17", "hint: "]),
         ("TRAIN MINIMIZE (SELECT 1)", &["reads no learnable column", "hint: "]),
-        ("TRAIN m MINIMIZE (SELECT SUM(v.e[1]) FROM v)", &["reads no learnable column", "hint: "]),
+        (
+            "TRAIN m MINIMIZE (SELECT SUM(v.e[1]) FROM v)",
+            &["reads nothing of m, which TRAIN lists", "line 1, column ", "it reads v.e, v.w"],
+        ),
         ("TRAIN MINIMIZE (SELECT COUNT(*) FROM d, m WHERE hard(d.x > m.a))", &["no gradient reaches", "hard(", "hint: "]),
         ("TRAIN MINIMIZE (SELECT SUM(detach(m.a) * d.x) FROM d, m)", &["no gradient reaches", "detach", "hint: "]),
         ("TRAIN m.b MINIMIZE (SELECT SUM(detach(m.b) + m.a) FROM m)", &["no gradient reaches", "m.b", "detach", "hint: "]),
