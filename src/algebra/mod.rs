@@ -4,13 +4,12 @@
 use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
 
-/// A live query: stages in order, each reading finished ones, and an expression over one row at the end.
+/// A live query: stages in order, each reading finished ones. The outputs of the last one are the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// Number of the stage whose aggregates a batch samples, when there is exactly one outermost.
     pub outermost: Option<usize>,
-    pub objective: Expression,
 }
 
 /// A piece of a query with one domain: the rows of its skeleton, reduced to groups when they are all there.

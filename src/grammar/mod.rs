@@ -5,10 +5,12 @@ mod create;
 mod dialect;
 mod operators;
 mod reader;
+mod relaxed;
 mod source;
 mod train;
 
 pub use create::{AlterAction, AlterTable, Check, Column, Condition, CreateTable, Expression, Rows};
+pub use relaxed::Relaxed;
 pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train};
 
 use crate::error::{Error, Result};
@@ -36,7 +38,12 @@ pub enum Kind {
     CreateTable(Box<CreateTable>),
     AlterTable(Box<AlterTable>),
     Train(Box<Train>),
-    ExplainTrain(Box<Train>),
+    /// `RELAX (...) SELECT ...`
+    Relax(Box<Relaxed>),
+    /// `GRADIENT OF (SELECT ...)`
+    Gradient(Box<Relaxed>),
+    /// One of the three above, explained.
+    Explain(Box<Kind>),
 }
 
 /// The sentences of a text, one at a time, so that those before a mistake can run.

@@ -2,7 +2,7 @@
 
 use super::dialect::DIALECT;
 use super::source::Source;
-use super::{Kind, Position, Statement, create, nearest, operators, train};
+use super::{Kind, Position, Statement, create, nearest, operators, relaxed, train};
 use crate::error::{Error, Place, Result};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParser, DFParserBuilder, Statement as PlainStatement};
@@ -12,9 +12,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 /// Statements that other databases or later versions of this one have.
-const LATER: [(&[&str], &str); 11] = [
-    (&["RELAX"], "RELAX (...) SELECT"),
-    (&["GRADIENT", "OF"], "GRADIENT OF"),
+const LATER: [(&[&str], &str); 9] = [
     (&["RESUME"], "RESUME TRAINING"),
     (&["CANCEL"], "CANCEL TRAINING"),
     (&["RESTORE"], "RESTORE"),
@@ -26,12 +24,14 @@ const LATER: [(&[&str], &str); 11] = [
     (&["MERGE"], "MERGE"),
 ];
 
-const FIRST_WORDS: [&str; 22] = [
+const FIRST_WORDS: [&str; 24] = [
     "SELECT",
     "WITH",
     "VALUES",
     "FROM",
     "TRAIN",
+    "RELAX",
+    "GRADIENT",
     "EXPLAIN",
     "CREATE",
     "ALTER",
@@ -78,10 +78,10 @@ impl<'a> Reader<'a> {
         self.refuse_later()?;
         let words: [String; 4] = self.upcoming();
         let kind = match words.each_ref().map(String::as_str) {
-            ["TRAIN", ..] => Kind::Train(Box::new(train::train(&mut self)?)),
-            ["EXPLAIN", "TRAIN", ..] => {
+            ["TRAIN" | "RELAX", ..] | ["GRADIENT", "OF", ..] => self.learning()?,
+            ["EXPLAIN", "TRAIN" | "RELAX", ..] | ["EXPLAIN", "GRADIENT", "OF", _] => {
                 self.skip();
-                Kind::ExplainTrain(Box::new(train::train(&mut self)?))
+                Kind::Explain(Box::new(self.learning()?))
             }
             ["EXPLAIN", "ANALYZE" | "VERBOSE", "TRAIN", _] | ["EXPLAIN", "ANALYZE", "VERBOSE", "TRAIN"] => {
                 return Err(self.unsupported("EXPLAIN ANALYZE TRAIN").hint("write EXPLAIN TRAIN ..."));
@@ -97,6 +97,15 @@ impl<'a> Reader<'a> {
         };
         self.expect_end()?;
         Ok(Statement { text: self.source.between(self.start, self.end).to_string(), kind })
+    }
+
+    /// TRAIN, RELAX or GRADIENT OF.
+    fn learning(&mut self) -> Result<Kind> {
+        Ok(match self.peek_word().as_str() {
+            "TRAIN" => Kind::Train(Box::new(train::train(self)?)),
+            "RELAX" => Kind::Relax(Box::new(relaxed::relax(self)?)),
+            _ => Kind::Gradient(Box::new(relaxed::gradient(self)?)),
+        })
     }
 
     pub fn whole_expression(mut self) -> Result<Expr> {

@@ -1,29 +1,23 @@
 //! `TRAIN ... { MINIMIZE | MAXIMIZE } (SELECT ...)` and its clauses, which may come in any order.
 
 use super::reader::{Reader, place};
+use super::relaxed::{Relaxed, in_parentheses};
 use super::{Position, name, nearest};
 use crate::error::{Error, Result};
-use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query};
+use datafusion::sql::sqlparser::ast::ObjectNamePart;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// What is trained, towards what, and how.
 #[derive(Debug, Clone)]
 pub struct Train {
-    /// Empty: every learnable column that the objective reaches.
-    pub targets: Vec<Target>,
+    /// With the columns to train; none: every learnable column that the objective reaches.
+    pub objective: Relaxed,
     pub direction: Direction,
-    pub objective: Box<Query>,
-    /// The objective as it was written, without its parentheses.
-    pub objective_text: String,
-    pub objective_position: Position,
     pub optimizer: Option<Call>,
     pub length: Option<Length>,
     /// Rows of a batch.
     pub batch: Option<u64>,
     pub seed: Option<u64>,
-    pub relax: Vec<NamedOption>,
-    /// What is wrong with the numbers of the clauses; whoever runs the sentence says it with all else.
-    pub refusals: Vec<Error>,
 }
 
 /// A table, or one column of it.
@@ -91,34 +85,19 @@ pub(super) fn train(reader: &mut Reader) -> Result<Train> {
     } else {
         return reader.expected("a table, MINIMIZE or MAXIMIZE");
     };
-    reader.expect_token(&Token::LParen)?;
-    let (objective_position, start) = (reader.here(), reader.location());
-    let objective = reader.query()?;
-    let objective_text = reader.text_since(start);
-    reader.expect_token(&Token::RParen)?;
-    let mut train = Train {
-        targets,
-        direction,
-        objective,
-        objective_text,
-        objective_position,
-        optimizer: None,
-        length: None,
-        batch: None,
-        seed: None,
-        relax: vec![],
-        refusals: vec![],
-    };
+    let objective = Relaxed { targets, ..in_parentheses(reader)? };
+    let mut train = Train { objective, direction, optimizer: None, length: None, batch: None, seed: None };
     if let Err(error) = clauses(reader, &mut train, &mut refusals) {
         return Err(Error::all(refusals.into_iter().chain([error.clone()])).unwrap_or(error));
     }
-    train.refusals = refusals;
+    train.objective.refusals = refusals;
     Ok(train)
 }
 
-fn targets(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<Target>> {
+/// Tables and columns, up to MINIMIZE, MAXIMIZE, RELAX or the end.
+pub(super) fn targets(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
-    while !matches!(reader.peek_word().as_str(), "MINIMIZE" | "MAXIMIZE") {
+    while !matches!(reader.peek_word().as_str(), "MINIMIZE" | "MAXIMIZE" | "RELAX") {
         let position = reader.here();
         let object = reader.sql().parse_object_name(false).map_err(super::reader::syntax)?;
         let mut parts: Vec<String> = object.0.iter().filter_map(ObjectNamePart::as_ident).map(name).collect();
@@ -154,7 +133,7 @@ fn clauses(reader: &mut Reader, train: &mut Train, refusals: &mut Vec<Error>) ->
             "SEED" => train.seed = seed(reader, refusals)?,
             "RELAX" => {
                 reader.skip();
-                train.relax = options(reader, refusals)?;
+                train.objective.options = options(reader, refusals)?;
             }
             "VALIDATE" | "CHECKPOINT" => return Err(reader.unsupported(&clause).hint("leave the clause out")),
             _ => return Err(unknown(reader, &clause)),
@@ -217,7 +196,7 @@ fn seed(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<u64>> {
     Ok(seed)
 }
 
-fn options(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<NamedOption>> {
+pub(super) fn options(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Vec<NamedOption>> {
     reader.expect_token(&Token::LParen)?;
     let mut options: Vec<NamedOption> = Vec::new();
     while !reader.take_token(&Token::RParen) {

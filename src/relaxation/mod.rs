@@ -51,7 +51,8 @@ pub enum Logic {
 pub struct Relaxed<R> {
     pub graph: Graph,
     pub residuals: Vec<Vec<R>>,
-    pub objective: Number,
+    /// The live columns of the answer; of an objective, the one number.
+    pub outputs: Vec<Number>,
     pub parameters: Vec<Value>,
     pub temperature: Slot,
     pub gaps: Vec<Gap>,
@@ -126,24 +127,24 @@ pub fn relax<R: Lanes>(
         refusals: vec![],
         sample: None,
     };
-    let last = pipeline.stages.len() - 1;
-    let mut objective = None;
     for (number, (stage, rows)) in pipeline.stages.iter().zip(rows).enumerate() {
         let sampled = batch && pipeline.outermost == Some(number);
-        let mut at = relaxer.enter(stage, number, rows, sampled);
-        if number == last {
-            objective = Some(at.expression(&pipeline.objective));
-        } else {
-            let finished = at.finish();
-            relaxer.finished.push(finished);
-        }
+        let finished = relaxer.enter(stage, number, rows, sampled).finish();
+        relaxer.finished.push(finished);
     }
-    let Relaxer { graph, parameters, residuals, gaps, notes, sample, refusals, .. } = relaxer;
+    let Relaxer { graph, parameters, residuals, gaps, notes, sample, refusals, mut finished, .. } = relaxer;
     if let Some(error) = Error::all(refusals) {
         return Err(error);
     }
-    let objective = objective.expect("the last stage holds the objective");
-    Ok(Relaxed { graph, residuals, objective, parameters, temperature, gaps, sample, notes })
+    let outputs = finished.pop().map_or(vec![], |answer| answer.outputs);
+    Ok(Relaxed { graph, residuals, outputs, parameters, temperature, gaps, sample, notes })
+}
+
+impl<R> Relaxed<R> {
+    /// The one number of an objective.
+    pub fn objective(&self) -> Number {
+        self.outputs[0]
+    }
 }
 
 /// What is shared by all stages while the program is made.

@@ -1,107 +1,162 @@
-//! EXPLAIN TRAIN: stages, frozen row counts, what each operator became, what is reached. It runs the skeletons,
-//! and trains and commits nothing.
+//! EXPLAIN of TRAIN, GRADIENT OF and RELAX: stages, frozen row counts, what each operator became, what is reached.
+//! It runs the skeletons, and trains and commits nothing.
 
+use super::answer::{self, Prepared};
 use super::learn::{self, Column, Ready};
-use super::objective::Objective;
-use super::settings::{self, Clauses};
-use super::{Outcome, Session, train as training};
+use super::objective::{Answer, Objective};
+use super::{Outcome, Session, settings, train};
 use crate::algebra::{Grouping, Pipeline, ResidualKind, Source};
 use crate::error::{Error, Result};
-use crate::grammar::Train;
-use crate::program::Lanes;
+use crate::grammar::{Kind, Relaxed};
+use crate::program::{Lanes, Machine, Slot};
+use crate::relaxation::{Gap, Note, Softness};
 use crate::split::Materialized;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::stream;
 use std::sync::Arc;
 
 /// One line of the explanation: which stage, what kind of thing, and what there is to say.
 type Line = (String, &'static str, String);
 
-pub(super) async fn explain_train(session: &Session, train: &Train, _text: &str) -> Result<Outcome> {
-    let (clauses, objective) = (settings::clauses(train), Objective::new(session, train).await);
-    let (clauses, objective) = match (clauses, objective) {
-        (Ok(clauses), Ok(objective)) => (clauses, objective),
-        (clauses, objective) => return Err(Error::all(clauses.err().into_iter().chain(objective.err())).expect("one of them failed")),
+/// How a query is relaxed.
+struct How {
+    softness: Softness,
+    temperature: f64,
+    /// Where a run ends.
+    final_temperature: Option<f64>,
+    batch: Option<usize>,
+}
+
+pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
+    let plainly = |(softness, temperature)| How { softness, temperature, final_temperature: None, batch: None };
+    let (query, how, answer) = match kind {
+        Kind::Train(train) => {
+            let how = settings::clauses(train).map(|c| How {
+                softness: c.softness,
+                temperature: c.temperature.first,
+                final_temperature: Some(c.temperature.last),
+                batch: c.batch,
+            });
+            (&train.objective, how, Answer::Number)
+        }
+        Kind::Gradient(query) => (query.as_ref(), settings::relaxed(query).map(plainly), Answer::Number),
+        Kind::Relax(query) => (query.as_ref(), settings::relaxed(query).map(plainly), Answer::Rows),
+        _ => return Err(Error::new("only TRAIN, GRADIENT OF and RELAX have an explanation of their own")),
     };
-    let columns = training::columns(&objective, train)?;
-    let single = objective.single;
+    let (how, objective) = train::both(how, Objective::new(session, query, answer).await)?;
+    let lines = explained(query, how, objective).await?;
+    let text = |f: fn(&Line) -> &str| -> ArrayRef { Arc::new(lines.iter().map(|l| Some(f(l))).collect::<StringArray>()) };
+    Ok(Outcome::batch(RecordBatch::try_from_iter([("stage", text(|l| &l.0)), ("what", text(|l| l.1)), ("detail", text(|l| &l.2))])?))
+}
+
+async fn explained(query: &Relaxed, how: How, objective: Objective) -> Result<Vec<Line>> {
+    let columns = train::columns(&objective, query)?;
+    // A run computes in the precision of its columns, all else in double precision.
+    let single = objective.single && how.final_temperature.is_some();
     let (split, exact, tables, _) = objective.into_parts();
     let skeletons = Objective::one_partition(&exact.context);
     let names: Vec<String> = tables.iter().map(|(t, _)| t.name.clone()).collect();
-    let lines = if single {
-        lines(split.materialize::<f32>(&skeletons).await?, &columns, &clauses, &names)?
-    } else {
-        lines(split.materialize::<f64>(&skeletons).await?, &columns, &clauses, &names)?
-    };
-    let text = |f: fn(&Line) -> &str| -> ArrayRef { Arc::new(lines.iter().map(|l| Some(f(l))).collect::<StringArray>()) };
-    let batch = RecordBatch::try_from_iter([("stage", text(|l| &l.0)), ("what", text(|l| l.1)), ("detail", text(|l| &l.2))])?;
-    let schema = batch.schema();
-    Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(batch)])))))
-}
-
-fn lines<R: Lanes>(materialized: Materialized<R>, columns: &[Column], clauses: &Clauses, tables: &[String]) -> Result<Vec<Line>> {
-    let mut lines = vec![];
-    let pipeline = materialized.pipeline.clone();
-    let counts: Vec<(usize, Option<usize>)> = materialized.rows.iter().map(|r| (r.count, r.groups.as_ref().map(|g| g.1))).collect();
-    let plans: Vec<String> = materialized.plans.iter().map(|p| p.0.clone()).collect();
-    let ready = learn::ready(materialized, columns, clauses)?;
-    for (number, stage) in pipeline.stages.iter().enumerate() {
-        let (rows, groups) = counts[number];
-        let grouping = match (stage.grouping, groups) {
-            (Grouping::Keys, Some(groups)) => format!(", {groups} groups"),
-            (Grouping::Whole, _) => ", one group".into(),
-            _ => String::new(),
-        };
-        lines.push((stage.name.clone(), "frozen rows", format!("{rows}{grouping}")));
-        lines.extend(plans[number].lines().map(|l| (stage.name.clone(), "skeleton", l.to_string())));
-        for residual in stage.residuals.iter().filter(|r| r.kind != ResidualKind::Rows) {
-            lines.push((stage.name.clone(), "residual", residual.name.clone()));
-        }
-        for input in &stage.inputs {
-            let source = match input.source {
-                Source::Table(t) => tables[t].clone(),
-                Source::Stage(s) => pipeline.stages[s].name.clone(),
-            };
-            lines.push((stage.name.clone(), "gather", format!("live columns of {source}")));
-        }
-        for note in ready.relaxed.notes.iter().filter(|n| n.stage == number) {
-            lines.push((stage.name.clone(), "relaxed", format!("{} -> {}", note.operator, note.became)));
-        }
+    if single {
+        return objective_lines(split.materialize::<f32>(&skeletons).await?, &columns, &how, &names);
     }
-    lines.extend(run_lines(&ready, columns, clauses, &pipeline));
+    let materialized = split.materialize::<f64>(&skeletons).await?;
+    if materialized.answer.0.is_empty() {
+        return objective_lines(materialized, &columns, &how, &names);
+    }
+    let stages = Stages::of(&materialized);
+    let Prepared { relaxed, machine, scales } =
+        answer::prepare(&stages.pipeline, materialized.rows, &columns, (how.softness, how.temperature))?;
+    let mut lines = stages.lines(&relaxed.notes, &names);
+    lines.extend(temperature_lines(&how, &relaxed.gaps, &scales));
+    lines.extend(program_lines(&machine));
     Ok(lines)
 }
 
-fn run_lines<R: Lanes>(ready: &Ready<R>, columns: &[Column], clauses: &Clauses, pipeline: &Pipeline) -> Vec<Line> {
+fn objective_lines<R: Lanes>(materialized: Materialized<R>, columns: &[Column], how: &How, tables: &[String]) -> Result<Vec<Line>> {
+    let stages = Stages::of(&materialized);
+    let ready = learn::ready(materialized, columns, how.softness, how.temperature, how.batch.is_some())?;
+    let mut lines = stages.lines(&ready.relaxed.notes, tables);
+    lines.extend(temperature_lines(how, &ready.relaxed.gaps, &ready.scales));
+    lines.extend(run_lines(&ready, columns, how, &stages.pipeline));
+    lines.extend(program_lines(&ready.program.machine));
+    Ok(lines)
+}
+
+/// What is known of the stages before their rows are used up.
+struct Stages {
+    pipeline: Pipeline,
+    /// Rows and groups of each.
+    counts: Vec<(usize, Option<usize>)>,
+    plans: Vec<String>,
+}
+
+impl Stages {
+    fn of<R>(materialized: &Materialized<R>) -> Self {
+        Self {
+            pipeline: materialized.pipeline.clone(),
+            counts: materialized.rows.iter().map(|r| (r.count, r.groups.as_ref().map(|g| g.1))).collect(),
+            plans: materialized.plans.iter().map(|p| p.0.clone()).collect(),
+        }
+    }
+
+    fn lines(&self, notes: &[Note], tables: &[String]) -> Vec<Line> {
+        let mut lines = vec![];
+        for (number, stage) in self.pipeline.stages.iter().enumerate() {
+            let (rows, groups) = self.counts[number];
+            let grouping = match (stage.grouping, groups) {
+                (Grouping::Keys, Some(groups)) => format!(", {groups} groups"),
+                (Grouping::Whole, _) => ", one group".into(),
+                _ => String::new(),
+            };
+            lines.push((stage.name.clone(), "frozen rows", format!("{rows}{grouping}")));
+            lines.extend(self.plans[number].lines().map(|l| (stage.name.clone(), "skeleton", l.to_string())));
+            for residual in stage.residuals.iter().filter(|r| r.kind != ResidualKind::Rows) {
+                lines.push((stage.name.clone(), "residual", residual.name.clone()));
+            }
+            for input in &stage.inputs {
+                let source = match input.source {
+                    Source::Table(t) => tables[t].clone(),
+                    Source::Stage(s) => self.pipeline.stages[s].name.clone(),
+                };
+                lines.push((stage.name.clone(), "gather", format!("live columns of {source}")));
+            }
+            for note in notes.iter().filter(|n| n.stage == number) {
+                lines.push((stage.name.clone(), "relaxed", format!("{} -> {}", note.operator, note.became)));
+            }
+        }
+        lines
+    }
+}
+
+fn temperature_lines(how: &How, gaps: &[Gap], scales: &[(Slot, f64)]) -> Vec<Line> {
+    let first = how.temperature;
+    let temperature = how.final_temperature.map_or(first.to_string(), |last| format!("{first} to {last}, geometric"));
+    let mut lines: Vec<Line> = vec![("run".into(), "temperature", temperature)];
+    for gap in gaps {
+        let scale = gap.scale.and_then(|slot| scales.iter().find(|(s, _)| *s == slot)).map_or(1.0, |(_, scale)| *scale);
+        lines.push(("run".into(), "scale", format!("{}: {scale:.6}", gap.label)));
+    }
+    lines
+}
+
+fn program_lines<R: Lanes>(machine: &Machine<R>) -> Vec<Line> {
+    let memory = format!("{} bytes for a step beyond the domains", machine.bytes());
+    let printed = machine.to_string();
+    let program = printed.lines().map(|line| ("run".to_string(), "program", line.to_string()));
+    [("run".to_string(), "memory", memory)].into_iter().chain(program).collect()
+}
+
+fn run_lines<R: Lanes>(ready: &Ready<R>, columns: &[Column], how: &How, pipeline: &Pipeline) -> Vec<Line> {
     let mut lines: Vec<Line> = vec![];
     let mut say = |what: &'static str, detail: String| lines.push(("run".into(), what, detail));
-    say("temperature", format!("{} to {}, geometric", clauses.temperature.first, clauses.temperature.last));
-    for gap in &ready.relaxed.gaps {
-        let scale = gap.scale.and_then(|slot| ready.scales.iter().find(|(s, _)| *s == slot)).map_or(1.0, |(_, scale)| *scale);
-        say("scale", format!("{}: {scale:.6}", gap.label));
-    }
     if let Some(outermost) = pipeline.outermost {
-        say(
-            "batch",
-            format!(
-                "rows of {}{}",
-                pipeline.stages[outermost].name,
-                clauses.batch.map_or(", all at each step".into(), |b| format!(", {b} at each step"))
-            ),
-        );
+        let each = how.batch.map_or(", all at each step".into(), |b| format!(", {b} at each step"));
+        say("batch", format!("rows of {}{each}", pipeline.stages[outermost].name));
     }
     for (i, column) in columns.iter().enumerate() {
         let reached = if ready.reached.contains(&i) { "reached by the gradient" } else { "not reached" };
         let (rows, width) = (column.parameter.rows, column.parameter.width());
-        say(
-            "learnable",
-            format!("{}: {reached}, {rows} x {width} {}", column.parameter.name, if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" }),
-        );
-    }
-    say("memory", format!("{} bytes for a step beyond the domains", ready.program.machine.bytes()));
-    for line in ready.program.machine.to_string().lines() {
-        say("program", line.to_string());
+        let precision = if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" };
+        say("learnable", format!("{}: {reached}, {rows} x {width} {precision}", column.parameter.name));
     }
     lines
 }

@@ -4,8 +4,8 @@ use super::settings::Clauses;
 use crate::algebra::Parameter;
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
-use crate::program::{Lanes, Machine, Sampling, Slot, Value, gradient};
-use crate::relaxation::{self, Note, Relaxed, STOPS};
+use crate::program::{Graph, Lanes, Machine, Sampling, Slot, Value, gradient};
+use crate::relaxation::{self, Note, Number, Relaxed, STOPS, Softness};
 use crate::split::Materialized;
 use crate::training::{self, Program, Projection, Sample, Settings, Step};
 use std::sync::Arc;
@@ -41,37 +41,38 @@ pub(super) struct Learned {
     pub steps: u64,
 }
 
-/// Makes the program of a materialized query and its backward pass.
-pub(super) fn ready<R: Lanes>(materialized: Materialized<R>, columns: &[Column], clauses: &Clauses) -> Result<Ready<R>> {
+/// Makes the program of a materialized query and its backward pass. `batch` asks for sampling.
+pub(super) fn ready<R: Lanes>(
+    materialized: Materialized<R>,
+    columns: &[Column],
+    softness: Softness,
+    temperature: f64,
+    batch: bool,
+) -> Result<Ready<R>> {
     let Materialized { pipeline, rows, .. } = materialized;
-    if clauses.batch.is_some() && pipeline.outermost.is_none() {
+    if batch && pipeline.outermost.is_none() {
         return Err(Error::new("BATCH needs a query with one outermost aggregate over rows")
             .hint("leave BATCH out, or write the objective as one aggregate: SELECT AVG(...) FROM ..."));
     }
     let most_rows = rows.iter().map(|r| r.count).max().unwrap_or(1);
     let parameters: Vec<Parameter> = columns.iter().map(|c| c.parameter.clone()).collect();
-    let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, clauses.softness, clauses.batch.is_some())?;
+    let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, softness, batch)?;
     let graph = relaxed.graph.clone();
-    let gradients = gradient(&graph, relaxed.objective.value, &relaxed.parameters);
+    let gradients = gradient(&graph, relaxed.objective().value, &relaxed.parameters);
     let reached: Vec<usize> = (0..columns.len()).filter(|i| gradients[*i].is_some()).collect();
     must_reach(columns, &reached, &relaxed.notes)?;
-    // An output must not be the memory of a parameter itself.
-    let apart = |v: Value| if graph.is_leaf(v) { graph.detach(v) } else { v };
-    let presence = relaxed.objective.presence.unwrap_or_else(|| graph.number(1.0));
-    let mut outputs = vec![apart(relaxed.objective.value), apart(presence)];
-    outputs.extend(gradients.iter().flatten().map(|g| apart(*g)));
-    if clauses.batch.is_none() {
+    let mut outputs = output_values(&graph, &relaxed.outputs);
+    outputs.extend(gradients.iter().flatten().map(|g| apart(&graph, *g)));
+    if !batch {
         graph.sort_rows(&mut relaxed.residuals, &outputs);
     }
     let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
-    let mut machine = Machine::build(&graph, residuals.clone(), &outputs, clauses.batch.is_some());
-    let start: Vec<Vec<R>> = columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect();
-    let scales = relaxation::scales(&relaxed, &residuals, &start, clauses.temperature.first);
-    settle(&mut machine, &relaxed, &scales, &start, clauses.temperature.first);
+    let mut machine = Machine::build(&graph, residuals.clone(), &outputs, batch);
+    let scales = begin(&mut machine, &relaxed, &residuals, columns, temperature);
     let sample = relaxed.sample.as_ref().map(|s| Sample {
         rows: s.rows,
         scale: s.scale,
-        sampling: Sampling::new(&graph, relaxed.objective.value, s.domain),
+        sampling: Sampling::new(&graph, relaxed.objective().value, s.domain),
     });
     let parameters = reached.iter().enumerate().map(|(output, &slot)| training::Parameter {
         slot: slot as Slot,
@@ -83,6 +84,31 @@ pub(super) fn ready<R: Lanes>(materialized: Materialized<R>, columns: &[Column],
     Ok(Ready { program, relaxed, residuals, scales, reached, rows: most_rows })
 }
 
+/// Value and presence of each live column.
+pub(super) fn output_values(graph: &Graph, numbers: &[Number]) -> Vec<Value> {
+    let presence = |n: &Number| n.presence.unwrap_or_else(|| graph.number(1.0));
+    numbers.iter().flat_map(|n| [apart(graph, n.value), apart(graph, presence(n))]).collect()
+}
+
+/// An output must not be the memory of a parameter itself.
+fn apart(graph: &Graph, v: Value) -> Value {
+    if graph.is_leaf(v) { graph.detach(v) } else { v }
+}
+
+/// Gives a machine the values of the columns, and its comparisons the scales that these have; returns the scales.
+pub(super) fn begin<R: Lanes>(
+    machine: &mut Machine<R>,
+    relaxed: &Relaxed<R>,
+    residuals: &Arc<Vec<Vec<R>>>,
+    columns: &[Column],
+    temperature: f64,
+) -> Vec<(Slot, f64)> {
+    let start: Vec<Vec<R>> = columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect();
+    let scales = relaxation::scales(relaxed, residuals, &start, temperature);
+    settle(machine, relaxed, &scales, &start, temperature);
+    scales
+}
+
 /// Runs the steps of a TRAIN.
 pub(super) fn learn<R: Lanes>(
     materialized: Materialized<R>,
@@ -91,7 +117,7 @@ pub(super) fn learn<R: Lanes>(
     observe: &mut dyn FnMut(Step) -> bool,
 ) -> Result<Option<Learned>> {
     resolution::<R>(clauses)?;
-    let mut ready = ready(materialized, &columns, clauses)?;
+    let mut ready = ready(materialized, &columns, clauses.softness, clauses.temperature.first, clauses.batch.is_some())?;
     let rows = ready.program.sample.as_ref().map_or(ready.rows, |s| s.rows);
     let per_epoch = clauses.batch.map_or(1, |b| rows.div_ceil(b.max(1)).max(1)) as u64;
     let steps = match clauses.length {

@@ -1,12 +1,14 @@
 //! The waist: one SQL sentence in, one `Outcome` out. It owns the order of the layers.
 
 mod alter;
+mod answer;
 mod catalog;
 mod change;
 mod copy_from;
 mod create;
 mod drop;
 mod explain;
+mod gradient;
 mod insert;
 mod kept;
 mod learn;
@@ -104,7 +106,9 @@ impl Session {
             Kind::CreateTable(table) => create::create_table(self, table, &statement.text).await,
             Kind::AlterTable(change) => alter::alter_table(self, change, &statement.text).await,
             Kind::Train(train) => train::train(self, train, &statement.text).await,
-            Kind::ExplainTrain(train) => explain::explain_train(self, train, &statement.text).await,
+            Kind::Relax(query) => answer::relax(self, query).await,
+            Kind::Gradient(query) => gradient::gradient(self, query).await,
+            Kind::Explain(kind) => explain::explain(self, kind).await,
         }
     }
 

@@ -2,10 +2,10 @@
 
 use super::catalog::{self, MAIN};
 use super::create::place;
-use super::{Session, kept, query};
+use super::{Session, kept};
 use crate::algebra::Parameter;
 use crate::error::{Error, Result};
-use crate::grammar::{self, Target, Train};
+use crate::grammar::{self, Relaxed, Target};
 use crate::split::{self, LiveTable, Split};
 use crate::storage::Snapshot;
 use crate::table::{self, TableDefinition};
@@ -19,6 +19,15 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use std::sync::Arc;
+
+/// What of a query is relaxed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// One row and one number, of learnable columns.
+    Number,
+    /// All rows, of learnable columns or not.
+    Rows,
+}
 
 /// A planned and split objective over one snapshot.
 pub(super) struct Objective {
@@ -35,11 +44,11 @@ pub(super) struct Objective {
 }
 
 impl Objective {
-    pub async fn new(session: &Session, train: &Train) -> Result<Self> {
+    pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
         let (context, snapshot) = session.context().await?;
-        let targets = targets(&snapshot, session, &train.targets);
-        let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(train.objective.clone())));
-        let plan = query::plan(&context, &statement).await;
+        let targets = targets(&snapshot, session, &query.targets);
+        let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(query.query.clone())));
+        let plan = super::query::plan(&context, &statement).await;
         let (plan, ()) = match (plan, targets) {
             (Ok(plan), Ok(())) => (plan, ()),
             (plan, targets) => return Err(Error::all(plan.err().into_iter().chain(targets.err())).expect("one of them failed")),
@@ -47,19 +56,23 @@ impl Objective {
         let (mut tables, mut unlisted) = (vec![], vec![]);
         for definition in read_tables(&plan, &snapshot)? {
             let learnable = definition.columns.iter().filter(|c| c.learnable);
-            let (listed, others): (Vec<_>, Vec<_>) = learnable.partition(|c| is_target(&train.targets, &definition.name, &c.name));
+            let (listed, others): (Vec<_>, Vec<_>) = learnable.partition(|c| is_target(&query.targets, &definition.name, &c.name));
             unlisted.extend(others.iter().map(|c| format!("{}.{}", definition.name, c.name)));
             if !listed.is_empty() {
                 let rows = kept::all_rows(&context, &snapshot, &definition).await?;
                 tables.push((definition, rows));
             }
         }
-        let (live, parameters) = live_tables(&tables, &train.targets)?;
-        if parameters.is_empty() {
-            return Err(nothing_to_train(train, &unlisted).at(place(train.objective_position)));
+        let (live, parameters) = live_tables(&tables, &query.targets)?;
+        if parameters.is_empty() && answer == Answer::Number {
+            return Err(nothing_to_train(query, &unlisted).at(place(query.position)));
         }
         let plan = with_rows(plan, &tables)?;
-        let split = split::split(&split::prepare(plan.clone(), &context.state())?, &live)?;
+        let prepared = split::prepare(plan.clone(), &context.state())?;
+        let split = match answer {
+            Answer::Number => split::split(&prepared, &live)?,
+            Answer::Rows => split::split_rows(&prepared, &live)?,
+        };
         let single = split.reached.iter().all(|p| {
             let (definition, _) = &tables[parameters[*p].table];
             let column = parameters[*p].name.rsplit_once('.').map_or("", |(_, c)| c);
@@ -101,13 +114,13 @@ impl Exact {
 }
 
 /// The objective reads none of the learnable columns that it may train.
-fn nothing_to_train(train: &Train, unlisted: &[String]) -> Error {
+fn nothing_to_train(query: &Relaxed, unlisted: &[String]) -> Error {
     if unlisted.is_empty() {
         return Error::new("the objective reads no learnable column, so there is nothing to train")
             .hint("read a table with LEARNABLE columns in it: SELECT * FROM nabla.learnable_columns");
     }
     let listed: Vec<String> =
-        train.targets.iter().map(|t| t.column.as_ref().map_or(t.table.clone(), |c| format!("{}.{c}", t.table))).collect();
+        query.targets.iter().map(|t| t.column.as_ref().map_or(t.table.clone(), |c| format!("{}.{c}", t.table))).collect();
     Error::new(format!("the objective reads nothing of {}, which TRAIN lists", listed.join(", ")))
         .hint(format!("it reads {}: list those, or nothing to train all", unlisted.join(", ")))
 }

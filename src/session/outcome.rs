@@ -4,7 +4,8 @@ use crate::error::{Error, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, stream};
 
 /// What one SQL sentence gave.
 pub enum Outcome {
@@ -15,6 +16,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The rows of one batch.
+    pub(super) fn batch(batch: RecordBatch) -> Self {
+        let schema = batch.schema();
+        Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(batch)]))))
+    }
+
     pub fn schema(&self) -> Option<SchemaRef> {
         match self {
             Outcome::Rows(stream) => Some(stream.schema()),

@@ -1,11 +1,13 @@
 //! A relaxed query as a function of its learnable columns: value and gradient where the caller wants them.
 
 use super::learn::{self, Column, Learned, Ready};
-use super::objective::{Exact, Objective};
+use super::objective::{Answer, Exact, Objective};
 use super::{Session, settings, train};
+use crate::algebra::Parameter;
 use crate::error::{Error, Result};
 use crate::grammar::{self, Kind};
 use crate::program::Slot;
+use crate::relaxation::Softness;
 use crate::table::TableDefinition;
 use crate::training::Program;
 use arrow::array::RecordBatch;
@@ -13,7 +15,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 impl Session {
-    /// The objective of a TRAIN as a function, in double precision. Nothing is trained and nothing is changed.
+    /// The objective of a TRAIN, or the query of a GRADIENT OF, as a function, in double precision. Nothing is trained and nothing is changed.
     ///
     /// The scales of its comparisons are those of the values that the columns have now, and stay.
     ///
@@ -35,15 +37,26 @@ impl Session {
 
     async fn relax(&self, sql: &str) -> Result<RelaxedQuery> {
         let statement = grammar::statements(sql).next().unwrap_or_else(|| Err(Error::new("there is no statement")))?;
-        let Kind::Train(written) = &statement.kind else {
-            return Err(Error::new("only a TRAIN has a relaxed objective").hint("TRAIN MINIMIZE (SELECT ...)"));
-        };
-        let (clauses, objective) = (settings::clauses(written)?, Objective::new(self, written).await?);
-        let columns = train::columns(&objective, written)?;
+        match &statement.kind {
+            Kind::Train(train) => {
+                let clauses = settings::clauses(train)?;
+                self.relaxed_query(&train.objective, clauses.softness, clauses.temperature.first).await
+            }
+            Kind::Gradient(query) => {
+                let (softness, temperature) = settings::relaxed(query)?;
+                self.relaxed_query(query, softness, temperature).await
+            }
+            _ => Err(Error::new("only a TRAIN and a GRADIENT OF have a relaxed objective").hint("GRADIENT OF (SELECT ...)")),
+        }
+    }
+
+    pub(super) async fn relaxed_query(&self, query: &grammar::Relaxed, softness: Softness, temperature: f64) -> Result<RelaxedQuery> {
+        let objective = Objective::new(self, query, Answer::Number).await?;
+        let columns = train::columns(&objective, query)?;
         let (split, exact, tables, _) = objective.into_parts();
         let materialized = split.materialize::<f64>(&Objective::one_partition(&exact.context)).await?;
-        let Ready { program, reached, .. } = learn::ready(materialized, &columns, &clauses)?;
-        Ok(RelaxedQuery { program, reached, columns, exact, tables, temperature: clauses.temperature.first })
+        let Ready { program, reached, .. } = learn::ready(materialized, &columns, softness, temperature, false)?;
+        Ok(RelaxedQuery { program, reached, columns, exact, tables, temperature })
     }
 }
 
@@ -82,6 +95,15 @@ impl RelaxedQuery {
             theirs.copy_from_slice(values);
         }
         Ok(())
+    }
+
+    /// The tables with learnable columns that the objective reads, and for each column its table's number.
+    pub(super) fn tables(&self) -> &[(TableDefinition, RecordBatch)] {
+        &self.tables
+    }
+
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.columns.iter().map(|c| &c.parameter)
     }
 
     pub fn temperature(&self) -> f64 {

@@ -2,7 +2,7 @@
 
 use super::create::place;
 use crate::error::{Error, Result};
-use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Train, nearest};
+use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Relaxed, Train, nearest};
 use crate::relaxation::{Logic, Softness};
 use crate::scalar::Unary;
 use crate::training::{Optimizer, Temperature};
@@ -24,19 +24,47 @@ const LATER: [&str; 5] = ["momentum", "adamw", "adagrad", "rmsprop", "lbfgs"];
 
 /// Without USING: Adam with a learning rate of 0.01; without FOR: 100 epochs; without SEED: 0.
 pub(super) fn clauses(train: &Train) -> Result<Clauses> {
-    let mut refusals = train.refusals.clone();
+    let mut refusals = train.objective.refusals.clone();
     let optimizer = train.optimizer.as_ref().map_or(adam(&mut Options::new(&[])), |call| optimizer(call, &mut refusals));
-    let mut options = Options::new(&train.relax);
-    let first = options.positive("temperature", 0.5);
+    let mut options = Options::new(&train.objective.options);
+    let first = temperature(&mut options);
     let last = options.positive("final_temperature", first.min(0.02));
+    let softness = softness(&mut options);
+    refusals.extend(options.finish("RELAX"));
+    match Error::all(refusals) {
+        Some(error) => Err(error),
+        None => Ok(Clauses {
+            maximize: train.direction == Direction::Maximize,
+            optimizer,
+            length: train.length.unwrap_or(Length::Epochs(100)),
+            batch: train.batch.map(|b| usize::try_from(b).unwrap_or(usize::MAX)),
+            seed: train.seed.unwrap_or(0),
+            temperature: Temperature { first, last },
+            softness,
+        }),
+    }
+}
+
+/// The clauses of RELAX and GRADIENT OF: how soft, and at which temperature.
+pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
+    let mut options = Options::new(&query.options);
+    let (temperature, softness) = (temperature(&mut options), softness(&mut options));
+    let refusals = query.refusals.iter().cloned().chain(options.finish("RELAX"));
+    Error::all(refusals).map_or(Ok((softness, temperature)), Err)
+}
+
+fn temperature(options: &mut Options) -> f64 {
+    options.positive("temperature", 0.5)
+}
+
+fn softness(options: &mut Options) -> Softness {
     let scale = options.one_of("scale", &["auto", "none"]);
     let sigmoid = options.one_of("sigmoid", &["logistic", "laplace", "cauchy", "linear"]);
     let logic = options.one_of("logic", &["product", "godel", "lukasiewicz"]);
     if options.one_of("forward", &["relaxed", "exact"]) == "exact" {
         options.refuse("forward", "forward => 'exact' is not supported yet".into(), "leave the option out");
     }
-    refusals.extend(options.finish("RELAX"));
-    let softness = Softness {
+    Softness {
         sigmoid: match sigmoid {
             "laplace" => Unary::LaplaceCdf,
             "cauchy" => Unary::CauchyCdf,
@@ -49,18 +77,6 @@ pub(super) fn clauses(train: &Train) -> Result<Clauses> {
             _ => Logic::Product,
         },
         auto_scale: scale == "auto",
-    };
-    match Error::all(refusals) {
-        Some(error) => Err(error),
-        None => Ok(Clauses {
-            maximize: train.direction == Direction::Maximize,
-            optimizer,
-            length: train.length.unwrap_or(Length::Epochs(100)),
-            batch: train.batch.map(|b| usize::try_from(b).unwrap_or(usize::MAX)),
-            seed: train.seed.unwrap_or(0),
-            temperature: Temperature { first, last },
-            softness,
-        }),
     }
 }
 

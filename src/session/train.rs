@@ -2,11 +2,11 @@
 
 use super::learn::{self, Column, Learned};
 use super::log::{self, End};
-use super::objective::{Exact, Objective};
+use super::objective::{Answer, Exact, Objective};
 use super::settings::{self, Clauses};
 use super::{Outcome, Session};
 use crate::error::{Error, Result};
-use crate::grammar::{Direction, Train};
+use crate::grammar::{Direction, Relaxed, Train};
 use crate::program::Lanes;
 use crate::split::Materialized;
 use crate::storage::{Change, CommitMessage, Database, history};
@@ -23,12 +23,8 @@ use tokio::sync::{Mutex, mpsc};
 /// Trains, and gives the log as it grows. Dropping the log cancels the run; the commit comes with its last row.
 pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Result<Outcome> {
     session.writable()?;
-    let (clauses, objective) = (settings::clauses(train), Objective::new(session, train).await);
-    let (clauses, objective) = match (clauses, objective) {
-        (Ok(clauses), Ok(objective)) => (clauses, objective),
-        (clauses, objective) => return Err(Error::all(clauses.err().into_iter().chain(objective.err())).expect("one of them failed")),
-    };
-    let columns = columns(&objective, train)?;
+    let (clauses, objective) = both(settings::clauses(train), Objective::new(session, &train.objective, Answer::Number).await)?;
+    let columns = columns(&objective, &train.objective)?;
     let run_id = next_run(session).await?;
     let single = objective.single;
     let (split, exact, tables, _) = objective.into_parts();
@@ -63,8 +59,16 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Resul
     Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(log::schema(), rows))))
 }
 
+/// Both, or all that is wrong with either.
+pub(super) fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(Error::all(a.err().into_iter().chain(b.err())).expect("one of them failed")),
+    }
+}
+
 /// The learnable columns with their values.
-pub(super) fn columns(objective: &Objective, train: &Train) -> Result<Vec<Column>> {
+pub(super) fn columns(objective: &Objective, query: &Relaxed) -> Result<Vec<Column>> {
     objective
         .parameters
         .iter()
@@ -78,7 +82,7 @@ pub(super) fn columns(objective: &Objective, train: &Train) -> Result<Vec<Column
                 Bound::UnitNorm => Projection::UnitNorm,
                 Bound::Simplex => Projection::Simplex,
             });
-            let listed = train.targets.iter().any(|t| t.table == definition.name && t.column.as_deref() == Some(name));
+            let listed = query.targets.iter().any(|t| t.table == definition.name && t.column.as_deref() == Some(name));
             Ok(Column { parameter: parameter.clone(), values: table::elements(array), projection, listed })
         })
         .collect()

@@ -286,7 +286,7 @@ fn only_where(p: Predicate, e: Expression) -> Expression {
     Expression::Case { branches: vec![(p, e)], otherwise: Box::new(Expression::Null) }
 }
 
-fn product(factors: Vec<Expression>) -> Expression {
+pub(super) fn product(factors: Vec<Expression>) -> Expression {
     factors.into_iter().reduce(|a, b| Expression::Binary(Binary::Multiply, Box::new(a), Box::new(b))).unwrap_or(Expression::Number(1.0))
 }
 

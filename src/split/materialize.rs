@@ -1,6 +1,6 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
-use super::{Skeleton, Split};
+use super::{AnswerColumn, Skeleton, Split};
 use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
@@ -9,7 +9,7 @@ use datafusion::arrow::array::{
     UInt32Array,
 };
 use datafusion::arrow::compute::{cast, concat_batches, partition};
-use datafusion::arrow::datatypes::{DataType, UInt32Type};
+use datafusion::arrow::datatypes::{DataType, Schema, UInt32Type};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
@@ -24,6 +24,8 @@ pub type Seconds = f64;
 pub struct Materialized<R> {
     pub pipeline: Pipeline,
     pub rows: Vec<Rows<R>>,
+    /// When rows were asked for: what their columns are, and the frozen ones.
+    pub answer: (Vec<AnswerColumn>, RecordBatch),
     /// What the exact engine ran for each stage, and how long it took.
     pub plans: Vec<(String, Seconds)>,
 }
@@ -32,26 +34,28 @@ impl Split {
     /// Runs the skeletons in order. `context` should run them in one partition, so that the same query gives the same order of rows.
     pub async fn materialize<R: Lanes>(self, context: &SessionContext) -> Result<Materialized<R>> {
         let (mut rows, mut plans) = (vec![], vec![]);
+        let mut frozen = RecordBatch::new_empty(Arc::new(Schema::empty()));
         for (number, (stage, skeleton)) in self.pipeline.stages.iter().zip(self.skeletons).enumerate() {
             let start = Instant::now();
-            let (stage_rows, plan) = run(stage, skeleton, context).await?;
+            let (stage_rows, plan, finished) = run(stage, skeleton, context).await?;
             if stage_rows.count > 1 && self.single.contains(&number) {
                 return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", stage_rows.count))
                     .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
             }
             rows.push(stage_rows);
+            frozen = finished;
             plans.push((plan, start.elapsed().as_secs_f64()));
         }
         let last = rows.last().map_or(0, |r: &Rows<R>| r.count);
-        if last != 1 {
+        if last != 1 && self.answer.is_empty() {
             return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
                 .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
         }
-        Ok(Materialized { pipeline: self.pipeline, rows, plans })
+        Ok(Materialized { pipeline: self.pipeline, rows, answer: (self.answer, frozen), plans })
     }
 }
 
-async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionContext) -> Result<(Rows<R>, String)> {
+async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionContext) -> Result<(Rows<R>, String, RecordBatch)> {
     let plan = context.state().create_physical_plan(&skeleton.plan).await?;
     let shown = displayable(plan.as_ref()).indent(false).to_string();
     let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
@@ -73,7 +77,7 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionConte
         .zip(batch.columns())
         .map(|(residual, array)| column(array, residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone()))))
         .collect::<Result<_>>()?;
-    Ok((Rows { count: batch.num_rows(), columns, groups }, shown))
+    Ok((Rows { count: batch.num_rows(), columns, groups }, shown, finished))
 }
 
 /// The group of each row; rows come sorted by the keys.
@@ -98,7 +102,7 @@ async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, 
     }
     if skeleton.aggregates.is_empty() && skeleton.keys.is_empty() {
         let options = RecordBatchOptions::new().with_row_count(Some(1));
-        return Ok(RecordBatch::try_new_with_options(Arc::new(datafusion::arrow::datatypes::Schema::empty()), vec![], &options)?);
+        return Ok(RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?);
     }
     let table = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch.clone()]])?);
     let rows = LogicalPlanBuilder::scan("rows", provider_as_source(table), None)?;

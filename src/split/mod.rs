@@ -21,11 +21,12 @@ pub use materialize::{Materialized, Seconds};
 pub use rewrite::prepare;
 pub use table::LiveTable;
 
-use crate::algebra::{Expression, Grouping, Input, Pipeline, Residual, ResidualKind, Source, Stage};
+use crate::algebra::{Expression, Grouping, Input, Output, OutputValue, Pipeline, Residual, ResidualKind, Source, Stage};
 use crate::error::{Error, Result};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use relation::{Live, Relation};
+use relation::{Live, Relation, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::StageTable;
@@ -39,6 +40,25 @@ pub struct Split {
     pub reached: BTreeSet<usize>,
     /// Numbers of the stages that are scalar sub-queries: they have one row, or none.
     single: BTreeSet<usize>,
+    /// What the columns of the answer are, when its rows were asked for.
+    answer: Vec<AnswerColumn>,
+}
+
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnswerColumn {
+    pub name: String,
+    pub data_type: DataType,
+    pub part: Part,
+}
+
+/// Where a column of an answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A column that the last stage passes on, by number.
+    Frozen(usize),
+    /// An output of the last stage, by number.
+    Live(usize),
 }
 
 /// The frozen part of a stage. It can be run once: [`Split::materialize`] consumes it.
@@ -55,6 +75,15 @@ struct Skeleton {
 
 /// Splits the plan of an objective (prepared by [`prepare`]): one row, one number.
 pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
+    split_by(tables, |splitter| splitter.objective(plan).map(|()| vec![]))
+}
+
+/// Splits a plan (prepared by [`prepare`]) whose rows are the answer. Its last live output is the weight of the rows.
+pub fn split_rows(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
+    split_by(tables, |splitter| splitter.answer(plan))
+}
+
+fn split_by(tables: &[LiveTable], split: impl FnOnce(&mut Splitter) -> Result<Vec<AnswerColumn>>) -> Result<Split> {
     let mut splitter = Splitter {
         tables,
         next: 0,
@@ -65,17 +94,18 @@ pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
         reached: BTreeSet::new(),
         single: BTreeSet::new(),
     };
-    let outcome = splitter.objective(plan);
+    let outcome = split(&mut splitter);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
         return Err(error);
     }
-    let objective = outcome?;
+    let answer = outcome?;
     let outermost = outermost(&splitter.stages);
     let split = Split {
-        pipeline: Pipeline { stages: splitter.stages, outermost, objective },
+        pipeline: Pipeline { stages: splitter.stages, outermost },
         skeletons: splitter.skeletons,
         reached: splitter.reached,
         single: splitter.single,
+        answer,
     };
     check::check(&split)?;
     Ok(split)
@@ -104,6 +134,10 @@ struct Splitter<'a> {
     single: BTreeSet<usize>,
 }
 
+fn row_outputs(values: Vec<Expression>, labels: &[String]) -> Vec<Output> {
+    values.into_iter().zip(labels).map(|(value, label)| Output { value: OutputValue::Row(value), label: label.clone() }).collect()
+}
+
 fn column_name(id: usize) -> String {
     format!("c{id}")
 }
@@ -113,7 +147,7 @@ fn column(id: usize) -> Expr {
 }
 
 impl Splitter<'_> {
-    fn objective(&mut self, plan: &LogicalPlan) -> Result<Expression> {
+    fn objective(&mut self, plan: &LogicalPlan) -> Result<()> {
         if plan.schema().fields().len() != 1 {
             return Err(Error::new(format!("a TRAIN objective has one column, this one has {}", plan.schema().fields().len()))
                 .hint("SELECT the one number to minimize or maximize"));
@@ -133,8 +167,43 @@ impl Splitter<'_> {
         }
         relation.flush()?;
         let mut expressions = vec![objective];
-        self.close(&relation, Grouping::Rows, vec![], &mut expressions, vec![], vec![])?;
-        Ok(expressions.remove(0))
+        let stage = self.close(&relation, Grouping::Rows, vec![], &mut expressions, vec![], vec![])?;
+        self.stages[stage].outputs = row_outputs(expressions, &["the objective".into()]);
+        Ok(())
+    }
+
+    /// Ends the last stage with the live columns and the weight of its rows.
+    fn answer(&mut self, plan: &LogicalPlan) -> Result<Vec<AnswerColumn>> {
+        let mut relation = self.relation(plan)?;
+        relation.flush()?;
+        let (mut columns, mut live, mut frozen, mut labels) = (vec![], vec![], vec![], vec![]);
+        for (slot, field) in relation.columns.iter().zip(plan.schema().fields()) {
+            let part = match slot {
+                Slot::Frozen(id) => {
+                    frozen.push(*id);
+                    Part::Frozen(frozen.len() - 1)
+                }
+                Slot::Live(value) => {
+                    live.push(join::number(value.clone()));
+                    labels.push(field.name().clone());
+                    Part::Live(live.len() - 1)
+                }
+            };
+            columns.push(AnswerColumn { name: field.name().clone(), data_type: field.data_type().clone(), part });
+        }
+        live.push(Expression::Coalesce(vec![join::product(relation.weight.clone()), Expression::Number(0.0)]));
+        labels.push("the weight".into());
+        let mut kept = frozen.clone();
+        kept.sort_unstable();
+        kept.dedup();
+        for column in &mut columns {
+            if let Part::Frozen(place) = &mut column.part {
+                *place = kept.binary_search(&frozen[*place]).unwrap_or_default();
+            }
+        }
+        let stage = self.close(&relation, Grouping::Rows, vec![], &mut live, kept, vec![])?;
+        self.stages[stage].outputs = row_outputs(live, &labels);
+        Ok(columns)
     }
 
     fn fresh(&mut self) -> usize {
@@ -230,7 +299,7 @@ impl Slots {
             return ResidualKind::Rows;
         }
         match schema.field_with_unqualified_name(&column_name(id)).map(|f| f.data_type().clone()) {
-            Ok(datafusion::arrow::datatypes::DataType::Boolean) => ResidualKind::Truth,
+            Ok(DataType::Boolean) => ResidualKind::Truth,
             _ => ResidualKind::Numbers,
         }
     }

@@ -125,28 +125,36 @@ async fn train_is_read_with_its_clauses_in_any_order() {
     let statement = statements(sql).next().unwrap().unwrap();
     let Kind::Train(train) = statement.kind else { panic!() };
     assert_eq!(
-        train.targets.iter().map(|t| (t.table.as_str(), t.column.as_deref())).collect::<Vec<_>>(),
+        train.objective.targets.iter().map(|t| (t.table.as_str(), t.column.as_deref())).collect::<Vec<_>>(),
         [("ranker", None), ("users", Some("emb"))]
     );
     assert_eq!(
         (train.direction, train.length, train.batch, train.seed),
         (Direction::Minimize, Some(Length::Epochs(20)), Some(1024), Some(42))
     );
-    assert_eq!(train.objective_text, "SELECT AVG(e <-> f) FROM t");
-    assert_eq!(train.objective_position, (1, 35));
-    assert!(train.objective.to_string().contains("array_distance(e, f)"));
+    assert_eq!(train.objective.position, (1, 35));
+    assert!(train.objective.query.to_string().contains("array_distance(e, f)"));
     let adam = train.optimizer.unwrap();
     assert_eq!(
         (adam.name.as_str(), adam.options[0].name.as_str(), &adam.options[0].value),
         ("adam", "learning_rate", &OptionValue::Number(0.01))
     );
     assert_eq!(
-        train.relax.iter().map(|o| o.value.clone()).collect::<Vec<_>>(),
+        train.objective.options.iter().map(|o| o.value.clone()).collect::<Vec<_>>(),
         [OptionValue::Number(0.5), OptionValue::Text("auto".into()), OptionValue::Boolean(true)]
     );
-    assert_eq!(train.relax[0].position, (2, 23));
+    assert_eq!(train.objective.options[0].position, (2, 23));
     for sql in ["EXPLAIN TRAIN MAXIMIZE (SELECT 1)", "explain train t maximize (SELECT 1) for 1 step"] {
-        assert!(matches!(statements(sql).next().unwrap().unwrap().kind, Kind::ExplainTrain(_)));
+        assert!(matches!(statements(sql).next().unwrap().unwrap().kind, Kind::Explain(_)));
+    }
+    for sql in ["RELAX (temperature => 0.1) SELECT 1", "relax () with t as (select 1) select * from t"] {
+        assert!(matches!(statements(sql).next().unwrap().unwrap().kind, Kind::Relax(_)));
+    }
+    let sql = "GRADIENT OF (SELECT SUM(a) FROM m) WITH RESPECT TO m.a, n RELAX (temperature => 2)";
+    let Kind::Gradient(gradient) = statements(sql).next().unwrap().unwrap().kind else { panic!() };
+    assert_eq!((gradient.targets.len(), gradient.options.len()), (2, 1));
+    for (sql, piece) in [("GRADIENT OF (SELECT 1) FOR 3", "unknown clause 'FOR'"), ("GRADIENT OF (SELECT 1) WITH RESPECT TO", "")] {
+        assert!(statements(sql).next().unwrap().unwrap_err().to_string().contains(piece));
     }
     assert!(matches!(statements("CREATE TABLE log AS TRAIN MAXIMIZE (SELECT 1)").next().unwrap().unwrap().kind, Kind::CreateTable(_)));
 }
@@ -180,8 +188,6 @@ async fn wrong_clauses_of_train_are_refused_all_at_once_with_their_places() {
 async fn words_of_later_versions_are_recognized() {
     let s = session().await;
     for (sql, word) in [
-        ("RELAX (temperature => 0.1) SELECT 1", "RELAX (...) SELECT"),
-        ("GRADIENT OF (SELECT 1)", "GRADIENT OF"),
         ("RESUME TRAINING 7", "RESUME TRAINING"),
         ("CANCEL TRAINING 7", "CANCEL TRAINING"),
         ("RESTORE ranker TO VERSION 3", "RESTORE"),

@@ -1,0 +1,93 @@
+//! `RELAX (...) SELECT ...`: the relaxed rows of a query, each with its weight in a last column.
+
+use super::learn::{self, Column};
+use super::objective::{Answer, Objective};
+use super::{Outcome, Session, settings, train};
+use crate::algebra::{Pipeline, Rows};
+use crate::error::{Error, Result};
+use crate::grammar::Relaxed;
+use crate::program::{Machine, Slot};
+use crate::relaxation::{self, Relaxed as RelaxedRows, Softness};
+use crate::split::{AnswerColumn, Materialized, Part};
+use crate::table;
+use arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, RecordBatchOptions};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Schema};
+use std::sync::Arc;
+
+const WEIGHT: &str = "_weight";
+
+pub(super) async fn relax(session: &Session, query: &Relaxed) -> Result<Outcome> {
+    let (settings, objective) = train::both(settings::relaxed(query), Objective::new(session, query, Answer::Rows).await)?;
+    let columns = train::columns(&objective, query)?;
+    let (split, exact, ..) = objective.into_parts();
+    let materialized = split.materialize::<f64>(&Objective::one_partition(&exact.context)).await?;
+    Ok(Outcome::batch(answer(materialized, &columns, settings)?))
+}
+
+/// A relaxed query whose rows are asked for, ready to run.
+pub(super) struct Prepared {
+    pub relaxed: RelaxedRows<f64>,
+    pub machine: Machine<f64>,
+    pub scales: Vec<(Slot, f64)>,
+}
+
+pub(super) fn prepare(
+    pipeline: &Pipeline,
+    rows: Vec<Rows<f64>>,
+    columns: &[Column],
+    (softness, temperature): (Softness, f64),
+) -> Result<Prepared> {
+    let parameters: Vec<_> = columns.iter().map(|c| c.parameter.clone()).collect();
+    let mut relaxed = relaxation::relax(pipeline, rows, &parameters, softness, false)?;
+    let outputs = learn::output_values(&relaxed.graph, &relaxed.outputs);
+    let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
+    let mut machine = Machine::build(&relaxed.graph, residuals.clone(), &outputs, false);
+    let scales = learn::begin(&mut machine, &relaxed, &residuals, columns, temperature);
+    Ok(Prepared { relaxed, machine, scales })
+}
+
+fn answer(materialized: Materialized<f64>, columns: &[Column], settings: (Softness, f64)) -> Result<RecordBatch> {
+    let Materialized { pipeline, rows, answer: (answer, frozen), .. } = materialized;
+    let Prepared { relaxed, mut machine, .. } = prepare(&pipeline, rows, columns, settings)?;
+    machine.run();
+    let count = frozen.num_rows();
+    let live = |output: usize, column: Option<&AnswerColumn>| {
+        let (values, presence) = (machine.output(2 * output), machine.output(2 * output + 1));
+        let width = relaxed.graph.width(relaxed.outputs[output].value);
+        live_column(&every_row(values, width, count), &every_row(presence, 1, count), width, column)
+    };
+    let (mut fields, mut arrays) = (vec![], vec![]);
+    for column in &answer {
+        let array = match column.part {
+            Part::Frozen(place) => frozen.column(place).clone(),
+            Part::Live(output) => live(output, Some(column))?,
+        };
+        fields.push(Field::new(&column.name, array.data_type().clone(), true));
+        arrays.push(array);
+    }
+    fields.push(Field::new(WEIGHT, DataType::Float64, true));
+    arrays.push(live(relaxed.outputs.len() - 1, None)?);
+    let options = RecordBatchOptions::new().with_row_count(Some(count));
+    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+}
+
+/// The numbers of every row, where one row may stand for all.
+fn every_row(numbers: &[f64], width: usize, rows: usize) -> Vec<f64> {
+    if numbers.len() == rows * width { numbers.to_vec() } else { numbers.repeat(rows) }
+}
+
+/// A column of numbers or vectors, NULL where nothing is there.
+fn live_column(values: &[f64], presence: &[f64], width: usize, column: Option<&AnswerColumn>) -> Result<ArrayRef> {
+    let valid: NullBuffer = presence.iter().map(|p| *p > 0.0).collect();
+    match column.map(|c| (&c.data_type, c)) {
+        Some((DataType::List(item), _)) if !matches!(item.data_type(), DataType::List(_)) => {
+            let items = table::shape(values.to_vec(), item.data_type(), &[])?;
+            Ok(Arc::new(ListArray::try_new(item.clone(), OffsetBuffer::from_repeated_length(width, presence.len()), items, Some(valid))?))
+        }
+        Some((DataType::List(_), c)) => {
+            Err(Error::new(format!("RELAX cannot show the matrix {}", c.name)).hint("leave it out of the SELECT list"))
+        }
+        _ => Ok(Arc::new(Float64Array::new(values.to_vec().into(), Some(valid)))),
+    }
+}

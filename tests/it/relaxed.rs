@@ -1,0 +1,89 @@
+//! `RELAX (...) SELECT` and `GRADIENT OF (SELECT ...)` in SQL.
+
+use crate::{fails, rows, run, session};
+use nabladb::Session;
+
+async fn shop() -> Session {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE p (id BIGINT PRIMARY KEY, name TEXT, x DOUBLE); INSERT INTO p VALUES (1, 'a', 0.0), (2, 'b', 1.0), (3, NULL, 2.0), (4, 'd', NULL);
+         CREATE TABLE m (t DOUBLE LEARNABLE DEFAULT 1, w DOUBLE LEARNABLE DEFAULT 2); INSERT INTO m DEFAULT VALUES;
+         CREATE TABLE u (k TEXT, i INT, e REAL[2] LEARNABLE DEFAULT [1, 2], PRIMARY KEY (k, i)); INSERT INTO u (k, i) VALUES ('x', 1), ('y', 2)",
+    )
+    .await;
+    s
+}
+
+fn numbers(text: &str) -> Vec<f64> {
+    text.split(['|', '\n']).map(|x| x.parse().unwrap_or(f64::NAN)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relaxed_rows_have_their_weights_and_their_frozen_columns() {
+    let s = shop().await;
+    let relaxed =
+        rows(&s, "RELAX (temperature => 1, scale => 'none') SELECT name, id, x * w AS v, x > t AS over FROM p, m WHERE x > t").await;
+    let lines: Vec<&str> = relaxed.lines().collect();
+    assert_eq!((lines.len(), lines[3]), (4, "d|4|NULL|NULL|0.0"), "a NULL is in no way greater: {relaxed}");
+    let half = 1.0 / (1.0 + std::f64::consts::E);
+    for (line, (name, v, weight)) in lines.iter().zip([("a|1", 0.0, half), ("b|2", 2.0, 0.5), ("NULL|3", 4.0, 1.0 - half)]) {
+        let fields = numbers(line);
+        assert!(line.starts_with(name), "{line}");
+        assert!((fields[2] - v).abs() < 1e-12 && (fields[3] - weight).abs() < 1e-12 && (fields[4] - weight).abs() < 1e-12, "{line}");
+    }
+    // What nothing learned reaches is the exact answer, with weight 1.
+    assert_eq!(rows(&s, "RELAX () SELECT id FROM p WHERE x > 0.5 ORDER BY id DESC").await, "3|1.0\n2|1.0");
+    assert_eq!(rows(&s, "RELAX () SELECT k, e, array_scale(e, w) AS f FROM u, m WHERE i = 2").await, "y|[1.0, 2.0]|[2.0, 4.0]|1.0");
+    assert_eq!(rows(&s, "RELAX () SELECT SUM(x * w) FROM p, m WHERE id < 4").await, "6.0|1.0");
+    assert_eq!(rows(&s, "RELAX () SELECT id, COALESCE(x, -1) * w AS v FROM p, m WHERE x IS NULL").await, "4|-2.0|1.0");
+    assert_eq!(rows(&s, "RELAX () SELECT id, x * w AS v FROM p, m WHERE x IS NULL").await, "4|NULL|1.0");
+    assert_eq!(rows(&s, "RELAX () SELECT id FROM p, m WHERE x > t AND id > 9").await, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cold_relaxed_rows_are_the_exact_rows() {
+    let s = shop().await;
+    let query = "SELECT id, SUM(x * w) AS v FROM p, m WHERE x > t - 0.5 GROUP BY id";
+    let exact = rows(&s, &format!("{query} ORDER BY id")).await;
+    let relaxed = rows(&s, &format!("RELAX (temperature => 1e-3) {query}")).await;
+    let present: Vec<&str> = relaxed.lines().filter(|l| l.ends_with("|1.0")).map(|l| l.strip_suffix("|1.0").unwrap()).collect();
+    assert_eq!(present.join("\n"), exact);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gradient_has_a_row_for_each_element() {
+    let s = shop().await;
+    let query = "SELECT SUM(array_sum(e) * i) * (SELECT w FROM m) FROM u";
+    assert_eq!(
+        rows(&s, &format!("GRADIENT OF ({query})")).await,
+        "m|1|t|NULL|1.0|0.0\nm|1|w|NULL|2.0|9.0\nu|x, 1|e|1|1.0|2.0\nu|x, 1|e|2|2.0|2.0\nu|y, 2|e|1|1.0|4.0\nu|y, 2|e|2|2.0|4.0"
+    );
+    assert_eq!(rows(&s, &format!("GRADIENT OF ({query}) WITH RESPECT TO m.w")).await, "m|1|w|NULL|2.0|9.0");
+    let slope =
+        numbers(&rows(&s, "GRADIENT OF (SELECT COUNT(*) FROM p, m WHERE x > t) RELAX (temperature => 1, scale => 'none')").await)[5];
+    let bell = |z: f64| (-z as f64).exp() / (1.0 + (-z).exp()).powi(2);
+    assert!((slope + bell(-1.0) + bell(0.0) + bell(1.0)).abs() < 1e-12, "{slope}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_are_explained_and_refused_aloud() {
+    let s = shop().await;
+    let explained = rows(&s, "EXPLAIN RELAX (temperature => 0.25) SELECT id FROM p, m WHERE x > t").await;
+    for piece in ["p.x > m.t -> degree, logistic", "run|temperature|0.25", "run|scale|p.x > m.t: "] {
+        assert!(explained.contains(piece), "{piece}\n{explained}");
+    }
+    let explained = rows(&s, "EXPLAIN GRADIENT OF (SELECT COUNT(*) FROM p, m WHERE x > t) WITH RESPECT TO m.t").await;
+    for piece in ["p.x > m.t -> degree, logistic", "m.t: reached by the gradient", "run|temperature|0.5"] {
+        assert!(explained.contains(piece), "{piece}\n{explained}");
+    }
+    fails(&s, "GRADIENT OF (SELECT SUM(x) FROM p)", &["reads no learnable column", "line 1, column 14", "hint: "]).await;
+    fails(&s, "GRADIENT OF (SELECT SUM(w) FROM m) WITH RESPECT TO u.e", &["reads nothing of u.e", "it reads m.t, m.w"]).await;
+    fails(&s, "GRADIENT OF (SELECT SUM(w) FROM m) WITH RESPECT TO m.q", &["column 'q' not found", "hint: "]).await;
+    fails(&s, "GRADIENT OF (SELECT w, t FROM m)", &["one column", "hint: "]).await;
+    fails(&s, "GRADIENT OF (SELECT SUM(ln(w - 2)) FROM m)", &["which has no gradient", "hint: "]).await;
+    fails(&s, "RELAX (final_temperature => 1) SELECT w FROM m", &["unknown option 'final_temperature' of RELAX", "line 1, column 8"]).await;
+    fails(&s, "RELAX (temperature => 0) SELECT x > w FROM p, m", &["must be a positive number"]).await;
+    fails(&s, "RELAX () SELECT md5(CAST(w AS TEXT)) FROM m", &["string function of a live value", "hint: "]).await;
+    fails(&s, "RELAX () INSERT INTO m DEFAULT VALUES", &["only a query can be relaxed", "line 1, column 10"]).await;
+}
