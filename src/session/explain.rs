@@ -49,7 +49,7 @@ fn lines<R: Lanes>(materialized: Materialized<R>, columns: &[Column], clauses: &
     for (number, stage) in pipeline.stages.iter().enumerate() {
         let (rows, groups) = counts[number];
         let grouping = match (stage.grouping, groups) {
-            (Grouping::Keys, Some(groups)) => format!(", {groups} groups"),
+            (Grouping::Keys | Grouping::Each, Some(groups)) => format!(", {groups} groups"),
             (Grouping::Whole, _) => ", one group".into(),
             _ => String::new(),
         };

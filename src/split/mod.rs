@@ -9,12 +9,17 @@
 
 mod aggregate;
 mod check;
+mod dependent;
 mod expression;
 pub mod functions;
 mod join;
 mod materialize;
+mod push_down;
 mod relation;
 mod rewrite;
+mod rows;
+mod set;
+mod subquery;
 mod table;
 
 pub use materialize::{Materialized, Seconds};
@@ -25,6 +30,7 @@ use crate::algebra::{Expression, Grouping, Input, Pipeline, Residual, ResidualKi
 use crate::error::{Error, Result};
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use dependent::Context;
 use relation::{Live, Relation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,6 +55,8 @@ struct Skeleton {
     keys: Vec<String>,
     /// Aggregates that are frozen, over the columns of the plan, with the names that they get.
     aggregates: Vec<(Expr, String)>,
+    /// A column that no two rows may share.
+    unique: Option<String>,
     /// Where the finished stage is put for the skeletons that read it.
     table: Arc<StageTable>,
 }
@@ -64,6 +72,7 @@ pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
         refusals: vec![],
         reached: BTreeSet::new(),
         single: BTreeSet::new(),
+        contexts: vec![],
     };
     let outcome = splitter.objective(plan);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
@@ -102,6 +111,8 @@ struct Splitter<'a> {
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
     single: BTreeSet<usize>,
+    /// The rows around the sub-queries that are being split, the innermost last.
+    contexts: Vec<Context>,
 }
 
 fn column_name(id: usize) -> String {
@@ -197,7 +208,7 @@ impl Splitter<'_> {
         let keys = keys.into_iter().map(column_name).collect();
         let aggregates = aggregates.into_iter().map(|(e, id)| (e, column_name(id))).collect();
         self.stages.push(stage);
-        self.skeletons.push(Skeleton { plan, keys, aggregates, table });
+        self.skeletons.push(Skeleton { plan, keys, aggregates, unique: None, table });
         Ok(number)
     }
 }

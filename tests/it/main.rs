@@ -11,6 +11,7 @@ mod explain;
 mod language;
 mod laws;
 mod programs;
+mod subqueries;
 mod training;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
