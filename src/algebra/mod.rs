@@ -66,8 +66,17 @@ pub enum Grouping {
     Rows,
     /// One row for each distinct value of the frozen keys.
     Keys,
+    /// The same, where a group stands for a row of a query around this one, which has it even when nothing is in it:
+    /// its aggregates are there to the degree that it has a row.
+    Each,
     /// One row for all.
     Whole,
+}
+
+impl Grouping {
+    pub fn has_keys(self) -> bool {
+        matches!(self, Grouping::Keys | Grouping::Each)
+    }
 }
 
 /// A live column of a finished stage.
@@ -146,6 +155,11 @@ pub enum Predicate {
     Frozen(usize),
     /// A degree, such as the presence of a group.
     Degree(Box<Expression>),
+    /// True to the degree `truth` and false to the degree 1 - `possible`.
+    Known {
+        truth: Box<Expression>,
+        possible: Box<Expression>,
+    },
     /// Exact forward, without gradient.
     Hard(Box<Predicate>),
     /// With a temperature of its own.
@@ -224,7 +238,7 @@ pub struct Rows<R> {
     pub count: usize,
     /// One for each residual of the stage.
     pub columns: Vec<Column<R>>,
-    /// With [`Grouping::Keys`]: the group of each row, ascending, and how many groups there are.
+    /// With keys: the group of each row, ascending, and how many groups there are.
     pub groups: Option<(Arc<[u32]>, usize)>,
 }
 
@@ -298,6 +312,10 @@ impl Predicate {
             }
             Predicate::Not(p) | Predicate::Hard(p) | Predicate::Soft(p, _) => p.renumber(f),
             Predicate::IsNull(e) | Predicate::Degree(e) => e.renumber(f),
+            Predicate::Known { truth, possible } => {
+                truth.renumber(f);
+                possible.renumber(f);
+            }
             Predicate::Frozen(id) => *id = f(*id, false),
         }
     }

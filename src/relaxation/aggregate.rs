@@ -34,9 +34,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let degree = filter.map(|p| self.truth(p));
         let weight = self.both(weight, degree);
         if matches!(aggregate, Aggregate::Presence | Aggregate::Absence) {
-            let weight = weight.unwrap_or_else(|| self.number(1.0));
-            let absent = self.sum(graph.unary(Unary::LnOneMinus, weight));
-            let present = graph.unary(Unary::OneMinusExp, absent);
+            let present = self.any_row(weight);
             let value = if aggregate == Aggregate::Presence { present } else { graph.complement(present) };
             return Number { value, presence: None };
         }
@@ -44,6 +42,11 @@ impl<R: Lanes> Workplace<'_, R> {
         let weight = self.both(weight, x.and_then(|x| x.presence));
         let rows = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
         match (aggregate, x) {
+            (Aggregate::Sum, Some(x)) if self.stage.grouping == Grouping::Each => {
+                let value = self.weighted(weight, x.value);
+                let sum = self.sum(value);
+                self.given_a_row(sum, weight)
+            }
             (Aggregate::Sum, Some(x)) => {
                 let value = self.weighted(weight, x.value);
                 let value = self.sum(value);
@@ -63,8 +66,9 @@ impl<R: Lanes> Workplace<'_, R> {
             }
             (Aggregate::Avg, Some(x)) => {
                 let value = self.weighted(weight, x.value);
-                let (sum, presence) = (self.sum(value), self.some(rows));
-                let whole = presence.map_or(rows, |p| graph.select(p, rows, graph.number(1.0)));
+                let (sum, some) = (self.sum(value), self.some(rows));
+                let whole = some.map_or(rows, |p| graph.select(p, rows, graph.number(1.0)));
+                let presence = if self.stage.grouping == Grouping::Each { self.present(weight) } else { some };
                 // Over a sample, a live weight is summed over the same rows; a frozen one is known for all.
                 let sum = if graph.is_frozen(rows) { self.scaled(sum) } else { sum };
                 Number { value: graph.scale(graph.divide(graph.number(1.0), whole), sum), presence }
@@ -74,6 +78,40 @@ impl<R: Lanes> Workplace<'_, R> {
                 Number { value, presence: None }
             }
         }
+    }
+
+    /// The degree to which a group has a row of these weights.
+    fn any_row(&mut self, weight: Option<Value>) -> Value {
+        let graph = self.graph();
+        match weight {
+            None => self.number(if self.rows.count > 0 { 1.0 } else { 0.0 }),
+            Some(weight) => {
+                let absent = self.sum(graph.unary(Unary::LnOneMinus, weight));
+                let present = graph.unary(Unary::OneMinusExp, absent);
+                self.all.settle(present)
+            }
+        }
+    }
+
+    /// The same as a presence: `None` where it is always 1.
+    fn present(&mut self, weight: Option<Value>) -> Option<Value> {
+        let present = self.any_row(weight);
+        (!self.all.is_all_one(present)).then_some(present)
+    }
+
+    /// A sum as the value that it has when there is a row, and the degree to which there is one: together the sum again.
+    fn given_a_row(&mut self, sum: Value, weight: Option<Value>) -> Number {
+        let presence = self.present(weight);
+        let graph = self.graph();
+        let value = presence.map_or(sum, |p| graph.scale(graph.divide(graph.number(1.0), self.divisor(p)), sum));
+        Number { value, presence }
+    }
+
+    /// A degree to divide by: 1 in place of 0.
+    pub(super) fn divisor(&self, degree: Value) -> Value {
+        let graph = self.graph();
+        let some = graph.binary(Binary::Greater, degree, graph.number(0.0));
+        graph.select(some, degree, graph.number(1.0))
     }
 
     fn weighted(&mut self, weight: Option<Value>, x: Value) -> Value {

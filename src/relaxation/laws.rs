@@ -103,4 +103,101 @@ pub const RELAXATIONS: &[Relaxation] = &[
         meaning: "exp over its sum",
         example: "SELECT SUM(inner_product(softmax(e.v), log_softmax(array_scale(e.v, m.a)))) FROM e, m",
     },
+    Relaxation {
+        name: "EXISTS",
+        meaning: "w_l (1 - prod(1 - w_r))",
+        example: "SELECT SUM(r.z) FROM r WHERE EXISTS (SELECT 1 FROM s, m WHERE s.k = r.k AND r.x + s.u > m.a)",
+    },
+    Relaxation {
+        name: "NOT EXISTS",
+        meaning: "w_l prod(1 - w_r)",
+        example: "SELECT AVG(r.z) FROM r, m WHERE NOT EXISTS (SELECT 1 FROM s WHERE s.k = r.k AND s.v * m.b > r.y - m.a) AND r.x > m.a",
+    },
+    Relaxation {
+        name: "EXISTS of no outer row",
+        meaning: "a one-row stage",
+        example: "SELECT COUNT(*) FROM r, m WHERE EXISTS (SELECT 1 FROM s, m WHERE s.u > m.a) AND r.x > m.a",
+    },
+    Relaxation {
+        name: "IN (sub-query)",
+        meaning: "noisy-or of matches",
+        example: "SELECT SUM(r.z) FROM r WHERE r.k IN (SELECT s.k FROM s, m WHERE s.u > m.a)",
+    },
+    Relaxation {
+        name: "NOT IN (sub-query)",
+        meaning: "product over the rows of 1 - w (truth or NULL of the match)",
+        example: "SELECT COUNT(*) FROM r, m WHERE r.k NOT IN (SELECT s.k FROM s, m WHERE s.u > m.a) OR r.x > m.a",
+    },
+    Relaxation {
+        name: "a live value in a sub-query",
+        meaning: "noisy-or of equalities",
+        example: "SELECT COUNT(*) FROM r, m WHERE r.g + m.a IN (SELECT s.k + m.a FROM s, m WHERE s.v > m.a)",
+    },
+    Relaxation {
+        name: "a value compared with ALL rows",
+        meaning: "product over the rows of 1 - w (1 - d)",
+        example: "SELECT SUM(r.z) FROM r WHERE r.x * 0.5 > ALL (SELECT s.v - m.a FROM s, m WHERE s.k = 2)",
+    },
+    Relaxation {
+        name: "a sub-query inside OR, NOT and CASE",
+        meaning: "its truth and its falsity are degrees of the row",
+        example: "SELECT SUM(r.z) FROM r, m WHERE r.k IN (SELECT s.k FROM s, m WHERE s.u > m.a) \
+                  OR NOT (r.x > m.a OR EXISTS (SELECT 1 FROM s WHERE s.k = r.g AND s.v > m.a))",
+    },
+    Relaxation {
+        name: "semi join",
+        meaning: "w_l (1 - prod(1 - w_r d))",
+        example: "SELECT SUM(q.z) FROM r q LEFT SEMI JOIN (SELECT s.k, s.u - m.a AS h FROM s, m) p ON q.k = p.k AND q.x > p.h",
+    },
+    Relaxation {
+        name: "anti join",
+        meaning: "w_l prod(1 - w_r d)",
+        example: "SELECT SUM(q.z) FROM (SELECT r.* FROM r, m WHERE r.y > m.a) q LEFT ANTI JOIN (SELECT s.k, s.u - m.a AS h FROM s, m) p ON q.k = p.k AND q.x > p.h",
+    },
+    Relaxation {
+        name: "correlated COUNT",
+        meaning: "sum of weights for each outer row, 0 where it has none",
+        example: "SELECT SUM(q.z * q.n) FROM (SELECT r.z, (SELECT COUNT(*) FROM s, m WHERE s.k = r.k AND s.v > m.a) AS n FROM r) q",
+    },
+    Relaxation {
+        name: "correlated SUM",
+        meaning: "the sum given that there is a row, and the degree that there is one",
+        example: "SELECT SUM(COALESCE(q.n, 2.5) * q.z) FROM (SELECT r.z, (SELECT SUM(s.u) FROM s, m WHERE s.k = r.k AND s.v > m.a) AS n FROM r) q",
+    },
+    Relaxation {
+        name: "correlated AVG, compared",
+        meaning: "the mean for each outer row",
+        example: "SELECT COUNT(*) FROM r, m WHERE r.x > (SELECT AVG(s.u * n.b) FROM s, m n WHERE s.k = r.k AND s.v > n.a)",
+    },
+    Relaxation {
+        name: "full join on a live condition",
+        meaning: "pairs, and the null-extended rows of both sides",
+        example: "SELECT SUM(COALESCE(q.z, 0.5) * COALESCE(p.u, 3.0)) FROM (SELECT r.k AS k, r.x - m.a AS h, r.z AS z FROM r, m WHERE r.y < m.a) q \
+                  FULL JOIN (SELECT s.* FROM s, m WHERE s.u > m.a) p ON q.k = p.k AND q.h > p.v",
+    },
+    Relaxation {
+        name: "full join with learnable rows",
+        meaning: "gather, NULL where null-extended",
+        example: "SELECT SUM(COALESCE(e.w, 2.0) * COALESCE(r.z, 0.25)) FROM r FULL JOIN e ON r.k = e.id",
+    },
+    Relaxation {
+        name: "UNION ALL",
+        meaning: "rows one after another",
+        example: "SELECT SUM(t.h * t.h) FROM (SELECT r.z * m.b AS h FROM r, m WHERE r.x > m.a UNION ALL SELECT e.w FROM e UNION ALL SELECT s.u FROM s) t",
+    },
+    Relaxation {
+        name: "DISTINCT, UNION",
+        meaning: "noisy-or for each value",
+        example: "SELECT SUM(t.k) FROM (SELECT r.k FROM r, m WHERE r.x > m.a UNION SELECT s.k FROM s, m WHERE s.u > m.a) t",
+    },
+    Relaxation {
+        name: "INTERSECT",
+        meaning: "product",
+        example: "SELECT SUM(t.k) FROM (SELECT r.k FROM r, m WHERE r.x > m.a INTERSECT SELECT s.k FROM s, m WHERE s.u > m.a) t",
+    },
+    Relaxation {
+        name: "EXCEPT",
+        meaning: "w_l (1 - w_r)",
+        example: "SELECT SUM(t.k) FROM (SELECT r.k FROM r, m WHERE r.x > m.a EXCEPT SELECT s.k FROM s, m WHERE s.u > m.a) t",
+    },
 ];

@@ -38,6 +38,10 @@ impl<R: Lanes> Workplace<'_, R> {
                 let degree = self.expression(e);
                 self.side(degree, truth)
             }
+            Predicate::Known { truth: t, possible } => {
+                let degree = self.expression(if truth { t } else { possible });
+                self.side(degree, truth)
+            }
             Predicate::IsNull(e) => {
                 let presence = self.expression(e).presence.unwrap_or_else(|| self.number(1.0));
                 if truth { self.all.graph.complement(presence) } else { presence }
@@ -67,13 +71,20 @@ impl<R: Lanes> Workplace<'_, R> {
                     return Number { value: truth, presence: None };
                 }
                 let falsity = self.degree(p, false, boundary);
-                let graph = self.graph();
-                let presence = graph.add(truth, falsity);
-                let some = graph.binary(Binary::Greater, presence, graph.number(0.0));
-                let whole = graph.select(some, presence, graph.number(1.0));
-                Number { value: graph.divide(truth, whole), presence: Some(presence) }
+                self.given(truth, falsity)
+            }
+            Predicate::Known { .. } => {
+                let (truth, falsity) = (self.degree(p, true, boundary), self.degree(p, false, boundary));
+                self.given(truth, falsity)
             }
         }
+    }
+
+    /// The truth of what is true or false, which it is to the degree of both together.
+    fn given(&mut self, truth: Value, falsity: Value) -> Number {
+        let graph = self.graph();
+        let presence = graph.add(truth, falsity);
+        Number { value: graph.divide(truth, self.divisor(presence)), presence: Some(presence) }
     }
 
     fn side(&mut self, degree: Number, truth: bool) -> Value {

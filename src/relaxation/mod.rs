@@ -189,7 +189,7 @@ impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
         let domain = self.graph.domain(&stage.name, rows.count);
         let groups = match (&rows.groups, stage.grouping) {
-            (Some((of_row, count)), Grouping::Keys) => {
+            (Some((of_row, count)), Grouping::Keys | Grouping::Each) => {
                 let groups = self.graph.domain(&stage.name, *count);
                 let index = (domain != ONE).then(|| self.graph.index(domain, groups, of_row.clone()));
                 (groups, index)

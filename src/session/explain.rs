@@ -103,7 +103,7 @@ impl Stages {
         for (number, stage) in self.pipeline.stages.iter().enumerate() {
             let (rows, groups) = self.counts[number];
             let grouping = match (stage.grouping, groups) {
-                (Grouping::Keys, Some(groups)) => format!(", {groups} groups"),
+                (Grouping::Keys | Grouping::Each, Some(groups)) => format!(", {groups} groups"),
                 (Grouping::Whole, _) => ", one group".into(),
                 _ => String::new(),
             };

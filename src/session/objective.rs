@@ -14,6 +14,7 @@ use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as PlainStatement;
@@ -73,6 +74,14 @@ impl Objective {
             Answer::Number => split::split(&prepared, &live)?,
             Answer::Rows => split::split_rows(&prepared, &live)?,
         };
+        // Training ends with the exact value: a query that the exact engine does not plan is refused before, not after.
+        if answer == Answer::Number
+            && let Err(e) = context.state().create_physical_plan(&plan).await
+            && matches!(e.find_root(), DataFusionError::NotImplemented(_))
+        {
+            return Err(Error::from(e)
+                .hint("write the sub-query in WHERE, or in the SELECT list of a query of its own, and choose its rows by equality"));
+        }
         let single = split.reached.iter().all(|p| {
             let (definition, _) = &tables[parameters[*p].table];
             let column = parameters[*p].name.rsplit_once('.').map_or("", |(_, c)| c);

@@ -4,26 +4,39 @@ use super::relation::{Live, Relation, Slot, place, refusal};
 use super::{Splitter, column};
 use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate};
 use crate::error::{Error, Result};
-use datafusion::common::DFSchema;
-use datafusion::logical_expr::{self, Expr, LogicalPlan};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::{self, Expr, ExprSchemable, LogicalPlan, lit};
+use std::collections::BTreeSet;
 
 impl Splitter<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &logical_expr::Aggregate) -> Result<Relation> {
-        let mut input = self.relation(&aggregate.input)?;
-        let schema = aggregate.input.schema().clone();
-        let keys = self.keys(aggregate, &schema, &mut input)?;
+        let input = self.relation(&aggregate.input)?;
+        self.aggregate_of(aggregate, input)
+    }
+
+    /// An aggregate over a relation that is split already.
+    pub(super) fn aggregate_of(&mut self, aggregate: &logical_expr::Aggregate, input: Relation) -> Result<Relation> {
+        let input = self.with_outer(input, aggregate.group_expr.iter().chain(&aggregate.aggr_expr))?;
+        let context = self.contexts.last().filter(|c| input.carries(&c.key)).cloned();
+        let (mut input, width) = (input, aggregate.group_expr.len());
+        let all = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned();
+        let (schema, mut expressions) = self.unnest(&mut input, aggregate.input.schema(), all)?;
+        let aggregates = expressions.split_off(width);
+        let keys = self.keys(aggregate, &expressions, &schema, &mut input)?;
         let weighted = !input.weight.is_empty();
         let (mut live, mut frozen, mut order) = (vec![], vec![], vec![]);
-        for e in &aggregate.aggr_expr {
+        for e in &aggregates {
             if !weighted && !self.is_live_expression(e, &schema, &input)? {
                 let id = self.fresh();
                 frozen.push((self.skeleton_expression(e, &schema, &input)?, id));
-                order.push(Err(id));
+                order.push(Err((id, empty_value(e, &schema)?)));
                 continue;
             }
             match self.live_aggregate(e, &schema, &mut input) {
                 Ok(output) => {
-                    order.push(Ok(live.len()));
+                    let counts = matches!(output.value, OutputValue::Aggregate { aggregate: Aggregate::Count, .. });
+                    order.push(Ok((live.len(), counts)));
                     live.push(output);
                 }
                 Err(refusal) => self.refusals.push(refusal),
@@ -33,31 +46,62 @@ impl Splitter<'_> {
             return Err(error);
         }
         input.flush()?;
-        let grouping = if keys.is_empty() { Grouping::Whole } else { Grouping::Keys };
-        if weighted && grouping == Grouping::Keys {
+        let outer = context.as_ref().map(|c| input.key(&c.key)).transpose()?;
+        let grouped_by: Vec<usize> = outer.into_iter().chain(keys.iter().copied().collect::<BTreeSet<_>>()).collect();
+        let whole = keys.is_empty();
+        let grouping = match (whole, outer.is_some()) {
+            (true, false) => Grouping::Whole,
+            (true, true) => Grouping::Each,
+            (false, _) => Grouping::Keys,
+        };
+        let presence = weighted && grouping == Grouping::Keys;
+        if presence {
             live.push(Output {
                 value: OutputValue::Aggregate { aggregate: Aggregate::Presence, argument: None, filter: None },
                 label: "presence of the group".into(),
             });
         }
-        let stage = self.end_stage(&input, grouping, keys.clone(), live, frozen.clone())?;
-        let passed: Vec<usize> = keys.iter().copied().chain(frozen.iter().map(|(_, id)| *id)).collect();
-        let (mut relation, renamed, row) = self.read_stage(stage, &passed, &input.names)?;
+        let stage = self.end_stage(&input, grouping, grouped_by.clone(), live, frozen.clone())?;
+        let passed: Vec<usize> = grouped_by.iter().copied().chain(frozen.iter().map(|(_, id)| *id)).collect();
+        let (mut relation, renamed, row) = match (&context, outer) {
+            (Some(context), Some(key)) => self.groups_of_pairs(context, stage, key, &passed, &input.names, whole)?,
+            _ => self.read_stage(stage, &passed, &input.names)?,
+        };
         relation.columns = keys.iter().map(|k| Slot::Frozen(renamed[k])).collect();
-        relation.columns.extend(order.iter().map(|o| match o {
-            Ok(output) => Slot::Live(Live::Number(Expression::Input { input: row, column: *output })),
-            Err(id) => Slot::Frozen(renamed[id]),
-        }));
-        if weighted && grouping == Grouping::Keys {
+        for column_of in order {
+            let slot = match column_of {
+                Ok((output, counts)) => {
+                    let value = Expression::Input { input: row, column: output };
+                    let counted = grouping == Grouping::Each && counts;
+                    let value = if counted { Expression::Coalesce(vec![value, Expression::Number(0.0)]) } else { value };
+                    Slot::Live(Live::Number(value))
+                }
+                Err((id, empty)) if grouping == Grouping::Each && !empty.is_null() => {
+                    let filled = self.fresh();
+                    let e = coalesce(vec![column(renamed[&id]), lit(empty)]);
+                    Slot::Frozen(relation.add(filled, input.names.get(&id).cloned().unwrap_or_default(), e))
+                }
+                Err((id, _)) => Slot::Frozen(renamed[&id]),
+            };
+            relation.columns.push(slot);
+        }
+        relation.flush()?;
+        if presence {
             let presence = self.stages[stage].outputs.len() - 1;
             relation.weight.push(Expression::Input { input: row, column: presence });
         }
         Ok(relation)
     }
 
-    fn keys(&mut self, aggregate: &logical_expr::Aggregate, schema: &DFSchema, input: &mut Relation) -> Result<Vec<usize>> {
+    fn keys(
+        &mut self,
+        aggregate: &logical_expr::Aggregate,
+        keys_of: &[Expr],
+        schema: &DFSchema,
+        input: &mut Relation,
+    ) -> Result<Vec<usize>> {
         let mut keys = vec![];
-        for e in &aggregate.group_expr {
+        for e in keys_of {
             if let Expr::GroupingSet(_) = e {
                 return Err(refusal(
                     "GROUPING SETS over a live relation",
@@ -79,7 +123,7 @@ impl Splitter<'_> {
     }
 
     /// Ends the stage of an aggregate with these outputs.
-    fn end_stage(
+    pub(super) fn end_stage(
         &mut self,
         input: &Relation,
         grouping: Grouping,
@@ -164,5 +208,14 @@ impl Splitter<'_> {
         }
         let id = self.fresh();
         Ok(input.add(id, e.human_display().to_string(), expression))
+    }
+}
+
+/// What a frozen aggregate is over no rows.
+fn empty_value(e: &Expr, schema: &DFSchema) -> Result<ScalarValue> {
+    let inner = if let Expr::Alias(alias) = e { &alias.expr } else { e };
+    match inner {
+        Expr::AggregateFunction(function) => Ok(function.func.default_value(&e.get_type(schema)?)?),
+        _ => Ok(ScalarValue::Null),
     }
 }

@@ -1,59 +1,48 @@
 //! Expressions: what is frozen becomes a column of the skeleton, what is live becomes plain data.
 
-use super::join::number;
 use super::relation::{Live, Relation, Slot, place};
+use super::rows::number;
+use super::subquery::{Call, Kind, call_given_back};
 use super::{Splitter, column};
-use crate::algebra::{Comparison, Expression, Predicate, Vector};
+use crate::algebra::{Aggregate, Comparison, Expression, Grouping, Output, OutputValue, Predicate, Vector};
 use crate::error::{Error, Result};
 use crate::scalar::{Binary, Slope, Unary};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Case, InList, ScalarFunction};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Subquery};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 
 impl Splitter<'_> {
     /// Whether the expression reads a live column, directly or in a sub-query.
     pub(super) fn is_live_expression(&self, e: &Expr, schema: &DFSchema, relation: &Relation) -> Result<bool> {
         let mut live = false;
-        let mut failure = None;
         e.apply(|node| {
-            let subquery = match node {
-                Expr::Column(c) => {
-                    live |= matches!(relation.columns[schema.index_of_column(c)?], Slot::Live(_));
-                    None
-                }
-                Expr::ScalarSubquery(s) => Some(s),
-                Expr::Exists(e) => Some(&e.subquery),
-                Expr::InSubquery(i) => Some(&i.subquery),
-                _ => None,
-            };
-            if let Some(subquery) = subquery {
-                match self.is_live(&subquery.subquery) {
-                    Ok(found) => live |= found,
-                    Err(error) => failure = Some(error),
-                }
-                if !subquery.outer_ref_columns.is_empty() {
-                    failure = Some(
-                        Error::new("a correlated sub-query over a live relation")
-                            .at(place(e))
-                            .hint("it is not supported yet: join with an aggregate grouped by the key"),
-                    );
-                }
+            match node {
+                Expr::Column(c) => live |= matches!(relation.columns[schema.index_of_column(c)?], Slot::Live(_)),
+                Expr::OuterReferenceColumn(_, c) => live |= matches!(relation.of_outer(c)?, Slot::Live(_)),
+                _ => {}
+            }
+            if let Some((call, _)) = Call::of(node) {
+                live = live || self.is_live(&call.plan)?;
             }
             Ok(if live { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
-        failure.map_or(Ok(live), Err)
+        Ok(live)
     }
 
     /// A frozen expression over the skeleton's columns.
     pub(super) fn skeleton_expression(&self, e: &Expr, schema: &DFSchema, relation: &Relation) -> Result<Expr> {
-        let rewritten = e.clone().transform(|node| match &node {
-            Expr::Column(c) => match &relation.columns[schema.index_of_column(c)?] {
+        let rewritten = e.clone().transform(|node| {
+            let slot = match &node {
+                Expr::Column(c) => &relation.columns[schema.index_of_column(c)?],
+                Expr::OuterReferenceColumn(_, c) => relation.of_outer(c)?,
+                _ => return call_given_back(node, relation.plan.schema()),
+            };
+            match slot {
                 Slot::Frozen(id) => Ok(Transformed::yes(column(*id))),
-                Slot::Live(_) => Err(Error::new(format!("the split took the live column {c} for frozen")).into()),
-            },
-            _ => Ok(Transformed::no(node)),
+                Slot::Live(_) => Err(Error::new(format!("the split took the live {node} for frozen")).into()),
+            }
         })?;
         Ok(rewritten.data)
     }
@@ -74,7 +63,7 @@ impl Splitter<'_> {
         if !self.is_live_expression(e, schema, input)? {
             return self.frozen_number(e, schema, input);
         }
-        if e.get_type(schema)? == DataType::Boolean && !matches!(e, Expr::Alias(_) | Expr::Column(_)) {
+        if e.get_type(schema)? == DataType::Boolean && !matches!(e, Expr::Alias(_) | Expr::Column(_) | Expr::OuterReferenceColumn(..)) {
             return Ok(Expression::Degree(Box::new(self.predicate(e, schema, input)?)));
         }
         match e {
@@ -91,7 +80,10 @@ impl Splitter<'_> {
             Expr::TryCast(cast) => self.cast(e, &cast.expr, cast.field.data_type(), schema, input),
             Expr::Case(case) => self.case(case, schema, input),
             Expr::ScalarFunction(function) => self.function(e, function, schema, input),
-            Expr::ScalarSubquery(subquery) => self.subquery(subquery, input),
+            Expr::OuterReferenceColumn(_, c) => match input.of_outer(c)? {
+                Slot::Live(live) => Ok(number(live.clone())),
+                Slot::Frozen(_) => self.frozen_number(e, schema, input),
+            },
             other => Err(no_gradient(other)),
         }
     }
@@ -154,6 +146,10 @@ impl Splitter<'_> {
     }
 
     fn function(&mut self, e: &Expr, function: &ScalarFunction, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
+        if let Some((call, [])) = Call::of(e) {
+            let relation = self.alone(&call.plan)?;
+            return self.one_row(relation, input);
+        }
         let name = function.func.name();
         let shape = (name, function.args.as_slice());
         match shape {
@@ -196,13 +192,24 @@ impl Splitter<'_> {
         if takes_text(e, schema) { Err(text(e)) } else { Err(no_gradient(e)) }
     }
 
-    fn subquery(&mut self, subquery: &Subquery, input: &mut Relation) -> Result<Expression> {
-        let relation = self.relation(&subquery.subquery)?;
-        if !relation.weight.is_empty() {
-            return Err(Error::new("a scalar sub-query whose row is filtered by a live condition")
-                .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
-        }
-        self.one_row(relation, input)
+    /// The relation of a sub-query that does not depend on the rows around it.
+    fn alone(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        let contexts = std::mem::take(&mut self.contexts);
+        let relation = self.relation(plan);
+        self.contexts = contexts;
+        relation
+    }
+
+    /// EXISTS over rows that do not depend on those around it.
+    fn exists(&mut self, plan: &LogicalPlan, input: &mut Relation) -> Result<Predicate> {
+        let mut relation = self.alone(plan)?;
+        relation.flush()?;
+        let output = Output {
+            value: OutputValue::Aggregate { aggregate: Aggregate::Presence, argument: None, filter: None },
+            label: "a row exists".into(),
+        };
+        let stage = self.end_stage(&relation, Grouping::Whole, vec![], vec![output], vec![])?;
+        Ok(Predicate::Degree(Box::new(self.first_row(stage, input))))
     }
 
     /// An expression as a live truth value.
@@ -217,6 +224,7 @@ impl Splitter<'_> {
                 Live::Truth(p) => p,
                 Live::Number(e) => Predicate::Degree(Box::new(e)),
             }),
+            Expr::OuterReferenceColumn(..) => Ok(Predicate::Degree(Box::new(self.number(e, schema, input)?))),
             Expr::Not(p) => Ok(Predicate::Not(boxed(self, p)?)),
             Expr::IsTrue(p) => Ok(never_null(*boxed(self, p)?)),
             Expr::IsFalse(p) => Ok(never_null(Predicate::Not(boxed(self, p)?))),
@@ -248,9 +256,16 @@ impl Splitter<'_> {
                 _ => Err(Error::new("the temperature of soft() must be a literal number").at(place(e)).hint("soft(predicate, 0.1)")),
             },
             Expr::Case(_) => Ok(Predicate::Degree(Box::new(self.case_of_truths(e, schema, input)?))),
-            Expr::InSubquery(_) | Expr::Exists(_) => Err(Error::new(format!("{} over a live sub-query", e.human_display()))
-                .at(place(e))
-                .hint("it is not supported yet: join with the sub-query, and aggregate")),
+            other if Call::of(other).is_some() => match Call::of(other) {
+                Some((call, [])) if call.kind == Kind::Exists => self.exists(&call.plan, input),
+                Some((call, [])) => Ok(Predicate::Degree(Box::new({
+                    let relation = self.alone(&call.plan)?;
+                    self.one_row(relation, input)?
+                }))),
+                _ => Err(Error::new("a sub-query over a live relation in this place")
+                    .at(place(other))
+                    .hint("write it in the SELECT list or in WHERE")),
+            },
             other if takes_text(other, schema) => Err(text(other)),
             other => Err(no_gradient(other)),
         }
@@ -291,7 +306,7 @@ impl Splitter<'_> {
 }
 
 /// The predicate, false where it is NULL.
-fn never_null(p: Predicate) -> Predicate {
+pub(super) fn never_null(p: Predicate) -> Predicate {
     Predicate::Degree(Box::new(Expression::Coalesce(vec![Expression::Degree(Box::new(p)), Expression::Number(0.0)])))
 }
 

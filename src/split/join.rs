@@ -1,18 +1,19 @@
 //! Joins: the frozen part of the condition joins the skeletons, the live part is a factor of the weight.
-//! An outer join with a live side adds the null-extended row of each left row, with the degree that nothing matched it.
+//! An outer join with a live side is the pairs, and each row alone with the degree that nothing matched it, one after
+//! another; a semi or anti join weighs each left row by the degree that something, or nothing, matched it.
 
-use super::relation::{Live, Relation, Slot};
-use super::{Splitter, column, column_name};
-use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate, Source};
-use crate::error::Result;
-use crate::scalar::Binary;
-use datafusion::common::{DFSchema, JoinType, ScalarValue};
-use datafusion::logical_expr::{Expr, Join, LogicalPlanBuilder, lit, utils::split_conjunction};
-use std::collections::BTreeMap;
+use super::relation::{Live, Relation, Slot, place};
+use super::rows::{FinishedRows, number, product};
+use super::{Splitter, column};
+use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate};
+use crate::error::{Error, Result};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::{Expr, Join, LogicalPlanBuilder, Operator, binary_expr, lit, utils::split_conjunction};
 
 impl Splitter<'_> {
     pub(super) fn inner_join(&mut self, join: &Join) -> Result<Relation> {
         let (left, right) = (self.relation(&join.left)?, self.relation(&join.right)?);
+        let left = self.with_outer(left, &join.filter)?;
         let (frozen, live) = self.conditions(join, &left, &right)?;
         let mut pairs = self.join_skeletons(left, right, JoinType::Inner, frozen, &join.schema)?;
         for conjunct in live {
@@ -24,7 +25,8 @@ impl Splitter<'_> {
     /// The conjuncts of the join's condition, frozen and live, over the join's columns.
     fn conditions(&mut self, join: &Join, left: &Relation, right: &Relation) -> Result<(Vec<Expr>, Vec<Expr>)> {
         let both = Self::beside(left.clone(), right.clone(), left.plan.clone());
-        let mut conjuncts: Vec<Expr> = join.on.iter().map(|(l, r)| l.clone().eq(r.clone())).collect();
+        let same = if join.null_equality == NullEquality::NullEqualsNull { Operator::IsNotDistinctFrom } else { Operator::Eq };
+        let mut conjuncts: Vec<Expr> = join.on.iter().map(|(l, r)| binary_expr(l.clone(), same, r.clone())).collect();
         conjuncts.extend(join.filter.iter().flat_map(split_conjunction).cloned());
         let (mut frozen, mut live) = (vec![], vec![]);
         let schema = both_schema(join)?;
@@ -43,8 +45,16 @@ impl Splitter<'_> {
         schema: &DFSchema,
     ) -> Result<Relation> {
         let (left_plan, right_plan) = (left.plan.clone(), right.plan.clone());
+        let (of_left, of_right) = (left.carried.clone(), right.carried.clone());
         let mut both = Self::beside(left, right, left_plan.clone());
-        let on = frozen.iter().map(|e| self.skeleton_expression(e, schema, &both)).collect::<Result<Vec<_>>>()?;
+        let mut on = frozen.iter().map(|e| self.skeleton_expression(e, schema, &both)).collect::<Result<Vec<_>>>()?;
+        // Pairs of both sides with the rows around them meet where these are the same.
+        if let Some(context) = self.contexts.last() {
+            let key = |carried: &[(Column, Slot)]| carried.iter().find(|(name, _)| *name == context.key).map(|(_, slot)| slot.clone());
+            if let (Some(Slot::Frozen(l)), Some(Slot::Frozen(r))) = (key(&of_left), key(&of_right)) {
+                on.push(column(l).eq(column(r)));
+            }
+        }
         let builder = LogicalPlanBuilder::from(left_plan);
         both.plan = if on.is_empty() && kind == JoinType::Inner {
             builder.cross_join(right_plan)?
@@ -59,45 +69,58 @@ impl Splitter<'_> {
 
     pub(super) fn outer_join(&mut self, join: &Join) -> Result<Relation> {
         if join.join_type == JoinType::Right {
-            let (l, r) = (join.left.schema().fields().len(), join.right.schema().fields().len());
-            let swapped = Join::try_new(
-                join.right.clone(),
-                join.left.clone(),
-                join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect(),
-                join.filter.clone(),
-                JoinType::Left,
-                join.join_constraint,
-                join.null_equality,
-                false,
-            )?;
-            let mut relation = self.outer_join(&swapped)?;
-            relation.columns.rotate_left(r);
-            debug_assert_eq!(relation.columns.len(), l + r);
+            let right_width = join.right.schema().fields().len();
+            let mut relation = self.outer_join(&swapped(join)?)?;
+            relation.columns.rotate_left(right_width);
             return Ok(relation);
         }
-        let (left, mut right) = (self.relation(&join.left)?, self.relation(&join.right)?);
+        let (left, right) = (self.relation(&join.left)?, self.relation(&join.right)?);
+        let left = self.with_outer(left, &join.filter)?;
         let (frozen, live) = self.conditions(join, &left, &right)?;
         let schema = both_schema(join)?;
-        if live.is_empty() && right.weight.is_empty() {
-            let marker = self.fresh();
-            right.add(marker, "matched".into(), lit(true));
-            right.flush()?;
-            let left_width = left.columns.len();
-            let mut both = self.join_skeletons(left, right, JoinType::Left, frozen, &schema)?;
-            let matched = self.fresh();
-            both.add(matched, "matched".into(), column(marker).is_not_null());
-            both.flush()?;
-            for slot in &mut both.columns[left_width..] {
-                if let Slot::Live(live) = slot {
-                    *live = Live::Number(only_where(Predicate::Frozen(matched), number(live.clone())));
-                }
-            }
-            return Ok(both);
+        let full = join.join_type == JoinType::Full;
+        if live.is_empty() && right.weight.is_empty() && (!full || left.weight.is_empty()) {
+            return self.frozen_outer_join(left, right, join.join_type, frozen, &schema);
         }
-        self.soft_outer_join(left, right, frozen, live, &schema)
+        self.soft_outer_join(left, right, frozen, live, &schema, full)
     }
 
-    /// Pairs with the weight of their match, and each left row alone with the product of (1 - match).
+    /// An outer join whose matches are frozen: live columns are NULL where the row is null-extended.
+    fn frozen_outer_join(
+        &mut self,
+        mut left: Relation,
+        mut right: Relation,
+        kind: JoinType,
+        frozen: Vec<Expr>,
+        schema: &DFSchema,
+    ) -> Result<Relation> {
+        let left_width = left.columns.len();
+        let mark = |splitter: &mut Self, side: &mut Relation| -> Result<usize> {
+            let marker = splitter.fresh();
+            side.add(marker, "there".into(), lit(true));
+            side.flush()?;
+            Ok(marker)
+        };
+        let of_right = mark(self, &mut right)?;
+        let of_left = if kind == JoinType::Full { Some(mark(self, &mut left)?) } else { None };
+        let mut both = self.join_skeletons(left, right, kind, frozen, schema)?;
+        let there = |splitter: &mut Self, both: &mut Relation, marker: usize| {
+            let id = splitter.fresh();
+            both.add(id, "matched".into(), column(marker).is_not_null())
+        };
+        let right_there = there(self, &mut both, of_right);
+        let left_there = of_left.map(|marker| there(self, &mut both, marker));
+        both.flush()?;
+        for (at, slot) in both.columns.iter_mut().enumerate() {
+            let there = if at < left_width { left_there } else { Some(right_there) };
+            if let (Slot::Live(live), Some(there)) = (slot, there) {
+                *live = Live::Number(only_where(Predicate::Frozen(there), number(live.clone())));
+            }
+        }
+        Ok(both)
+    }
+
+    /// Pairs with the weight of their match, and each row alone with its weight and the product of (1 - match).
     fn soft_outer_join(
         &mut self,
         left: Relation,
@@ -105,169 +128,107 @@ impl Splitter<'_> {
         frozen: Vec<Expr>,
         live: Vec<Expr>,
         schema: &DFSchema,
+        full: bool,
     ) -> Result<Relation> {
-        let (right_width, right_columns) = (right.columns.len(), right.columns.clone());
-        // The left rows, finished: their live columns and weight become columns of a stage.
-        let left_weight = product(left.weight.clone());
-        let left_rows = self.finish_rows(left, Some(left_weight))?;
-        let (left_stage, left_row) = (left_rows.stage, left_rows.row);
-        let left_columns = left_rows.relation.columns.len();
-        // The pairs that the frozen part of the condition allows, each with the degree of its match.
-        let mut left_side = left_rows.relation.clone();
-        left_side.weight.clear();
-        let mut pairs = self.join_skeletons(left_side, right, JoinType::Inner, frozen, schema)?;
+        let (left_width, right_width) = (left.columns.len(), right.columns.len());
+        let outer: Vec<Column> = left.carried.iter().map(|(name, _)| name.clone()).collect();
+        let left = self.finish_rows(left)?;
+        let (mut left_side, left_row) = self.read(&left)?;
+        let left_key = self.carry_row(&mut left_side, left_row)?;
+        let left_weight = carry_weight(&mut left_side);
+        let (mut right_side, mut right_rows) = (right, None);
+        if full {
+            let rows = self.finish_rows(right_side)?;
+            let (side, row) = self.read(&rows)?;
+            right_side = side;
+            let key = self.carry_row(&mut right_side, row)?;
+            let weight = carry_weight(&mut right_side);
+            right_rows = Some((rows, key, weight));
+        }
+        // The pairs that the frozen part of the condition allows. Their weight is the degree of the match.
+        let mut pairs = self.join_skeletons(left_side, right_side, JoinType::Inner, frozen, schema)?;
         for conjunct in live {
             self.condition(&mut pairs, schema, &conjunct)?;
         }
-        let match_degree = product(std::mem::take(&mut pairs.weight));
-        pairs.columns.drain(..left_columns);
-        // The left row's number must pass through as an ordinary column.
-        let left_key = self.fresh();
-        pairs.add(left_key, "left row".into(), column(left_row));
-        pairs.flush()?;
-        pairs.columns.push(Slot::Frozen(left_key));
-        let matches = self.finish_rows(pairs, Some(match_degree))?;
-        let Slot::Frozen(left_key) = matches.relation.columns[right_width] else { unreachable!("a row number is frozen") };
-        let (absent, absent_key, absent_row) = self.absence(&matches, left_key)?;
-        self.union_of_matches(left_rows, matches, (left_key, absent, absent_key, absent_row), &right_columns, left_stage)
-    }
-
-    /// For each left row that has a pair: the degree to which none of its pairs matches.
-    fn absence(&mut self, matches: &FinishedRows, left_key: usize) -> Result<(Relation, usize, usize)> {
-        let mut rows = matches.relation.clone();
-        let weight = std::mem::take(&mut rows.weight);
-        let mut expressions = weight;
-        let stage = self.close(&rows, Grouping::Keys, vec![left_key], &mut expressions, vec![], vec![])?;
-        self.stages[stage].weight = expressions;
-        self.stages[stage].outputs = vec![Output {
-            value: OutputValue::Aggregate { aggregate: Aggregate::Absence, argument: None, filter: None },
-            label: "no match".into(),
-        }];
-        let (relation, renamed, row) = self.read_stage(stage, &[left_key], &rows.names)?;
-        Ok((relation, renamed[&left_key], row))
-    }
-
-    fn union_of_matches(
-        &mut self,
-        left: FinishedRows,
-        matches: FinishedRows,
-        (left_key, absent, absent_key, absent_row): (usize, Relation, usize, usize),
-        right_columns: &[Slot],
-        left_stage: usize,
-    ) -> Result<Relation> {
-        let frozen: Vec<usize> = matches.relation.columns[..right_columns.len()]
-            .iter()
-            .filter_map(|s| if let Slot::Frozen(id) = s { Some(*id) } else { None })
-            .collect();
-        let (key, pair_row, lone_row) = (self.fresh(), self.fresh(), self.fresh());
-        self.sources.insert(pair_row, Source::Stage(matches.stage));
-        self.sources.insert(lone_row, self.sources[&absent_row]);
-        let null_rows = lit(ScalarValue::UInt32(None));
-        let new: BTreeMap<usize, usize> = frozen.iter().map(|id| (*id, self.fresh())).collect();
-        let mut matched = vec![
-            column(left_key).alias(column_name(key)),
-            column(matches.row).alias(column_name(pair_row)),
-            null_rows.clone().alias(column_name(lone_row)),
-        ];
-        matched.extend(frozen.iter().map(|id| column(*id).alias(column_name(new[id]))));
-        let matched = LogicalPlanBuilder::from(matches.relation.plan.clone()).project(matched)?.build()?;
-        let lone = LogicalPlanBuilder::from(left.relation.plan.clone()).join_on(
-            absent.plan,
-            JoinType::Left,
-            [column(left.row).eq(column(absent_key))],
-        )?;
-        let types = matches.relation.plan.schema().clone();
-        let mut alone = vec![
-            column(left.row).alias(column_name(key)),
-            null_rows.alias(column_name(pair_row)),
-            column(absent_row).alias(column_name(lone_row)),
-        ];
-        for id in &frozen {
-            let kind = types.field_with_unqualified_name(&column_name(*id))?.data_type().clone();
-            alone.push(lit(ScalarValue::try_from(&kind)?).alias(column_name(new[id])));
+        let matches = self.finish_rows(pairs)?;
+        let right_weight = right_rows.as_ref().and_then(|(_, _, weight)| weight.clone());
+        let (mut all, _) = self.read(&matches)?;
+        for weight in left_weight.iter().chain(&right_weight) {
+            let factor = number(live_of(all.of_outer(weight)?));
+            all.weight.push(factor);
         }
-        let lone = lone.project(alone)?.build()?;
-        let union = LogicalPlanBuilder::from(matched).union(lone)?.build()?;
-        let passed: Vec<usize> = left.passed.keys().copied().collect();
-        let (left_again, again, left_row) = self.read_stage(left_stage, &passed, &left.relation.names)?;
-        let renamed: BTreeMap<usize, usize> = left.passed.iter().map(|(id, before)| (*before, again[id])).collect();
-        let plan = LogicalPlanBuilder::from(left_again.plan.clone())
-            .join_on(union, JoinType::Inner, [column(left_row).eq(column(key))])?
-            .build()?;
-        let mut relation = Relation { plan, ..left_again };
-        let is_pair = self.fresh();
-        relation.add(is_pair, "matched".into(), column(pair_row).is_not_null());
-        relation.flush()?;
-        let moved = |e: &Slot, renamed: &BTreeMap<usize, usize>, from: usize, to: usize| match e {
-            Slot::Frozen(id) => Slot::Frozen(renamed[id]),
-            Slot::Live(live) => Slot::Live(Live::Number(at_row(number(live.clone()), from, to))),
+        all.carried.retain(|(name, _)| outer.contains(name));
+        let lone_left = self.unmatched(&left, &matches, &left_key, right_weight.as_ref())?;
+        let mut branches = vec![all, beside_nulls(lone_left, 0, right_width)];
+        if let Some((rows, key, _)) = &right_rows {
+            let lone_right = self.unmatched(rows, &matches, key, left_weight.as_ref())?;
+            branches.push(beside_nulls(lone_right, left_width, 0));
+        }
+        self.concatenate(branches)
+    }
+
+    /// Rows with the degree that none of their matches is there. `other` is the weight of the other side's rows.
+    fn unmatched(&mut self, rows: &FinishedRows, matches: &FinishedRows, key: &Column, other: Option<&Column>) -> Result<Relation> {
+        let (mut matches, _) = self.read(matches)?;
+        if let Some(other) = other {
+            let factor = number(live_of(matches.of_outer(other)?));
+            matches.weight.push(factor);
+        }
+        let stage = self.by_row(&matches, key, Aggregate::Absence, "no row matches")?;
+        let (mut alone, row) = self.read(rows)?;
+        let (found, _) = self.join_stage(&mut alone, row, stage, matches.key(key)?, &[], JoinType::Left)?;
+        let absent = Expression::Coalesce(vec![Expression::Input { input: found, column: 0 }, Expression::Number(1.0)]);
+        alone.weight.push(absent);
+        Ok(alone)
+    }
+
+    /// LEFT SEMI JOIN and LEFT ANTI JOIN.
+    pub(super) fn semi_join(&mut self, join: &Join) -> Result<Relation> {
+        let (left, right) = (self.relation(&join.left)?, self.relation(&join.right)?);
+        let left = self.with_outer(left, &join.filter)?;
+        let (frozen, live) = self.conditions(join, &left, &right)?;
+        let schema = both_schema(join)?;
+        if let (NullEquality::NullEqualsNull, Some(at)) = (join.null_equality, live.first()) {
+            let set = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+            return Err(Error::new(format!("{set} over the live column {}", at.human_display()))
+                .at(place(at))
+                .hint("a live number has no finite set of values: leave it out, or compare it in WHERE EXISTS"));
+        }
+        let left = self.finish_rows(left)?;
+        let (mut side, row) = self.read(&left)?;
+        side.weight.clear();
+        let key = self.carry_row(&mut side, row)?;
+        let mut pairs = self.join_skeletons(side, right, JoinType::Inner, frozen, &schema)?;
+        for conjunct in live {
+            self.condition(&mut pairs, &schema, &conjunct)?;
+        }
+        let semi = join.join_type == JoinType::LeftSemi;
+        let stage = if semi {
+            self.by_row(&pairs, &key, Aggregate::Presence, "a row matches")?
+        } else {
+            self.by_row(&pairs, &key, Aggregate::Absence, "no row matches")?
         };
-        relation.columns = left.relation.columns.iter().map(|s| moved(s, &renamed, left.row, left_row)).collect();
-        for slot in &matches.relation.columns[..right_columns.len()] {
-            let column = match moved(slot, &new, matches.row, pair_row) {
-                Slot::Live(live) => Slot::Live(Live::Number(only_where(Predicate::Frozen(is_pair), number(live)))),
-                frozen => frozen,
-            };
-            relation.columns.push(column);
-        }
-        relation.weight = left.relation.weight.iter().map(|w| at_row(w.clone(), left.row, left_row)).collect();
-        let of_pair = product(matches.relation.weight.iter().map(|w| at_row(w.clone(), matches.row, pair_row)).collect());
-        let of_lone = Expression::Coalesce(vec![Expression::Input { input: lone_row, column: 0 }, Expression::Number(1.0)]);
-        relation.weight.push(Expression::Case { branches: vec![(Predicate::Frozen(is_pair), of_pair)], otherwise: Box::new(of_lone) });
+        let (mut relation, row) = self.read(&left)?;
+        let kind = if semi { JoinType::Inner } else { JoinType::Left };
+        let (found, _) = self.join_stage(&mut relation, row, stage, pairs.key(&key)?, &[], kind)?;
+        let degree = Expression::Input { input: found, column: 0 };
+        relation.weight.push(if semi { degree } else { Expression::Coalesce(vec![degree, Expression::Number(1.0)]) });
         Ok(relation)
     }
 
-    /// Ends a stage whose rows are read again as they are: live columns and the weight become its outputs.
-    fn finish_rows(&mut self, mut relation: Relation, weight: Option<Expression>) -> Result<FinishedRows> {
-        relation.flush()?;
-        let mut expressions: Vec<Expression> =
-            relation.columns.iter().filter_map(|s| if let Slot::Live(live) = s { Some(number(live.clone())) } else { None }).collect();
-        let live = expressions.len();
-        expressions.extend(weight.clone());
-        let passed: Vec<usize> = Self::all_columns(&relation.plan).into_iter().filter(|id| !self.sources.contains_key(id)).collect();
-        let stage = self.close(&relation, Grouping::Rows, vec![], &mut expressions, passed.clone(), vec![])?;
-        let label = |i: usize| if i < live { format!("column {}", i + 1) } else { "weight".into() };
-        self.stages[stage].outputs =
-            expressions.into_iter().enumerate().map(|(i, e)| Output { value: OutputValue::Row(e), label: label(i) }).collect();
-        let (mut finished, renamed, row) = self.read_stage(stage, &passed, &relation.names)?;
-        let mut next = 0;
-        finished.columns = relation
-            .columns
-            .iter()
-            .map(|s| match s {
-                Slot::Frozen(id) => Slot::Frozen(renamed[id]),
-                Slot::Live(_) => {
-                    next += 1;
-                    Slot::Live(Live::Number(Expression::Input { input: row, column: next - 1 }))
-                }
-            })
-            .collect();
-        finished.weight = weight.iter().map(|_| Expression::Input { input: row, column: live }).collect();
-        Ok(FinishedRows { relation: finished, stage, row, passed: renamed })
-    }
-
-    /// A one-row relation as a stage of its own, and its first column for every row of another relation.
-    pub(super) fn one_row(&mut self, mut relation: Relation, into: &mut Relation) -> Result<Expression> {
-        let value = relation.live(0)?;
-        relation.columns = vec![Slot::Live(value)];
-        let rows = self.finish_rows(relation, None)?;
-        self.single.insert(rows.stage);
-        let id = self.fresh();
-        self.sources.insert(id, Source::Stage(rows.stage));
-        into.add(id, "row 0".into(), lit(0u32));
-        let Slot::Live(live) = &rows.relation.columns[0] else { unreachable!("a live sub-query has a live column") };
-        Ok(at_row(number(live.clone()), rows.row, id))
+    /// A degree of the pairs of each row whose number they carry.
+    fn by_row(&mut self, pairs: &Relation, key: &Column, aggregate: Aggregate, label: &str) -> Result<usize> {
+        let output = Output { value: OutputValue::Aggregate { aggregate, argument: None, filter: None }, label: label.into() };
+        self.end_stage(pairs, Grouping::Keys, vec![pairs.key(key)?], vec![output], vec![])
     }
 }
 
-/// Rows of a finished stage, read as a relation.
-struct FinishedRows {
-    relation: Relation,
-    stage: usize,
-    /// The column that holds the row's number in the stage.
-    row: usize,
-    /// Columns of the stage that it passes on: their numbers in the stage, and in the relation.
-    passed: BTreeMap<usize, usize>,
+/// The same join, its right side first.
+pub(super) fn swapped(join: &Join) -> Result<Join> {
+    let kind = join.join_type.swap();
+    let on = join.on.iter().map(|(l, r)| (r.clone(), l.clone())).collect();
+    let (left, right) = (join.right.clone(), join.left.clone());
+    Ok(Join::try_new(left, right, on, join.filter.clone(), kind, join.join_constraint, join.null_equality, false)?)
 }
 
 /// The schema of both sides, as conditions see it.
@@ -275,23 +236,30 @@ fn both_schema(join: &Join) -> Result<DFSchema> {
     Ok(join.left.schema().join(join.right.schema())?)
 }
 
-pub(super) fn number(live: Live) -> Expression {
-    match live {
-        Live::Number(e) => e,
-        Live::Truth(p) => Expression::Degree(Box::new(p)),
+/// Takes the weight off a relation and carries it along.
+fn carry_weight(relation: &mut Relation) -> Option<Column> {
+    if relation.weight.is_empty() {
+        return None;
     }
+    let name = Column::from_name(format!("weight of {}", relation.carried.last().map_or("", |(key, _)| key.name.as_str())));
+    relation.carried.push((name.clone(), Slot::Live(Live::Number(product(std::mem::take(&mut relation.weight))))));
+    Some(name)
+}
+
+fn live_of(slot: &Slot) -> Live {
+    match slot {
+        Slot::Live(live) => live.clone(),
+        Slot::Frozen(id) => Live::Number(Expression::Residual(*id)),
+    }
+}
+
+/// The relation with so many columns of NULL before and after its own.
+fn beside_nulls(mut relation: Relation, before: usize, after: usize) -> Relation {
+    let nulls = |count: usize| std::iter::repeat_n(Slot::Live(Live::Number(Expression::Null)), count);
+    relation.columns = nulls(before).chain(relation.columns).chain(nulls(after)).collect();
+    relation
 }
 
 fn only_where(p: Predicate, e: Expression) -> Expression {
     Expression::Case { branches: vec![(p, e)], otherwise: Box::new(Expression::Null) }
-}
-
-pub(super) fn product(factors: Vec<Expression>) -> Expression {
-    factors.into_iter().reduce(|a, b| Expression::Binary(Binary::Multiply, Box::new(a), Box::new(b))).unwrap_or(Expression::Number(1.0))
-}
-
-/// The expression with the row numbers of column `from` read from column `to` instead.
-fn at_row(mut e: Expression, from: usize, to: usize) -> Expression {
-    e.renumber(&mut |id, is_row| if is_row && id == from { to } else { id });
-    e
 }

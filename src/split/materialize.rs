@@ -14,6 +14,7 @@ use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
 use datafusion::physical_plan::displayable;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,7 +64,10 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionConte
     if batch.num_rows() > u32::MAX as usize {
         return Err(Error::new(format!("{} has more than {} rows", stage.name, u32::MAX)).hint("filter the rows of the query"));
     }
-    let groups = (stage.grouping == Grouping::Keys).then(|| groups(&batch, &skeleton.keys)).transpose()?;
+    let groups = stage.grouping.has_keys().then(|| groups(&batch, &skeleton.keys)).transpose()?;
+    if let Some(key) = &skeleton.unique {
+        one_for_each(&batch, key)?;
+    }
     let finished = finished_rows(stage, &skeleton, &batch, context).await?;
     if let Some((_, count)) = &groups
         && finished.num_rows() != *count
@@ -78,6 +82,17 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionConte
         .map(|(residual, array)| column(array, residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone()))))
         .collect::<Result<_>>()?;
     Ok((Rows { count: batch.num_rows(), columns, groups }, shown, finished))
+}
+
+/// A correlated scalar sub-query has one row for each row around it, or none.
+fn one_for_each(batch: &RecordBatch, key: &str) -> Result<()> {
+    let rows = batch.column_by_name(key).ok_or_else(|| Error::new("a sub-query lost the rows around it"))?;
+    let mut seen = HashSet::new();
+    if rows.as_primitive::<UInt32Type>().iter().all(|row| seen.insert(row)) {
+        return Ok(());
+    }
+    Err(Error::new("a correlated scalar sub-query of the objective has several rows for one row around it")
+        .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"))
 }
 
 /// The group of each row; rows come sorted by the keys.

@@ -9,12 +9,17 @@
 
 mod aggregate;
 mod check;
+mod dependent;
 mod expression;
 pub mod functions;
 mod join;
 mod materialize;
+mod push_down;
 mod relation;
 mod rewrite;
+mod rows;
+mod set;
+mod subquery;
 mod table;
 
 pub use materialize::{Materialized, Seconds};
@@ -26,6 +31,7 @@ use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
+use dependent::Context;
 use relation::{Live, Relation, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -69,6 +75,8 @@ struct Skeleton {
     keys: Vec<String>,
     /// Aggregates that are frozen, over the columns of the plan, with the names that they get.
     aggregates: Vec<(Expr, String)>,
+    /// A column that no two rows may share.
+    unique: Option<String>,
     /// Where the finished stage is put for the skeletons that read it.
     table: Arc<StageTable>,
 }
@@ -93,6 +101,7 @@ fn split_by(tables: &[LiveTable], split: impl FnOnce(&mut Splitter) -> Result<Ve
         refusals: vec![],
         reached: BTreeSet::new(),
         single: BTreeSet::new(),
+        contexts: vec![],
     };
     let outcome = split(&mut splitter);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
@@ -132,6 +141,8 @@ struct Splitter<'a> {
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
     single: BTreeSet<usize>,
+    /// The rows around the sub-queries that are being split, the innermost last.
+    contexts: Vec<Context>,
 }
 
 fn row_outputs(values: Vec<Expression>, labels: &[String]) -> Vec<Output> {
@@ -191,7 +202,7 @@ impl Splitter<'_> {
             };
             columns.push(AnswerColumn { name: field.name().clone(), data_type: field.data_type().clone(), part });
         }
-        live.push(Expression::Coalesce(vec![join::product(relation.weight.clone()), Expression::Number(0.0)]));
+        live.push(Expression::Coalesce(vec![rows::product(relation.weight.clone()), Expression::Number(0.0)]));
         labels.push("the weight".into());
         let mut kept = frozen.clone();
         kept.sort_unstable();
@@ -266,7 +277,7 @@ impl Splitter<'_> {
         let keys = keys.into_iter().map(column_name).collect();
         let aggregates = aggregates.into_iter().map(|(e, id)| (e, column_name(id))).collect();
         self.stages.push(stage);
-        self.skeletons.push(Skeleton { plan, keys, aggregates, table });
+        self.skeletons.push(Skeleton { plan, keys, aggregates, unique: None, table });
         Ok(number)
     }
 }

@@ -1,10 +1,12 @@
 //! Operators: what is left of each when its frozen part goes into the skeleton.
 
+use super::join::swapped;
+use super::subquery::{each_call, given_back, reads_outer};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Place, Result};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, JoinType};
+use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, utils::split_conjunction};
 use std::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ pub(super) struct Relation {
     pub names: BTreeMap<usize, String>,
     /// Whether the order of the rows depends on something live.
     pub live_order: bool,
+    /// What pairs carry along of other rows, by name: columns of an outer query, numbers and weights of rows.
+    pub carried: Vec<(Column, Slot)>,
 }
 
 #[derive(Debug, Clone)]
@@ -47,6 +51,36 @@ impl Relation {
         })
     }
 
+    pub fn carries(&self, name: &Column) -> bool {
+        self.carried.iter().any(|(known, _)| known == name)
+    }
+
+    /// What is carried under a name.
+    pub fn of_outer(&self, name: &Column) -> Result<&Slot> {
+        let found = self.carried.iter().find(|(known, _)| known == name);
+        found.map(|(_, slot)| slot).ok_or_else(|| Error::new(format!("the split lost {name} of the query around")))
+    }
+
+    /// A row number that is carried.
+    pub fn key(&self, name: &Column) -> Result<usize> {
+        match self.of_outer(name)? {
+            Slot::Frozen(id) => Ok(*id),
+            Slot::Live(_) => Err(Error::new(format!("the split took the row number {name} for live"))),
+        }
+    }
+
+    /// Renumbers the skeleton columns that the live part and the frozen slots read.
+    pub fn renumber(&mut self, f: &mut dyn FnMut(usize) -> usize) {
+        for slot in self.columns.iter_mut().chain(self.carried.iter_mut().map(|(_, slot)| slot)) {
+            match slot {
+                Slot::Frozen(id) => *id = f(*id),
+                Slot::Live(Live::Number(e)) => e.renumber(&mut |id, _| f(id)),
+                Slot::Live(Live::Truth(p)) => p.renumber(&mut |id, _| f(id)),
+            }
+        }
+        self.weight.iter_mut().for_each(|e| e.renumber(&mut |id, _| f(id)));
+    }
+
     /// Adds a frozen expression over the skeleton's columns.
     pub fn add(&mut self, id: usize, name: String, expression: Expr) -> usize {
         self.names.insert(id, name);
@@ -68,7 +102,7 @@ impl Relation {
 
 impl Splitter<'_> {
     pub(super) fn relation(&mut self, plan: &LogicalPlan) -> Result<Relation> {
-        if !self.is_live(plan)? {
+        if !self.is_live(plan)? && !reads_outer(plan)? {
             return self.frozen(plan);
         }
         match plan {
@@ -76,9 +110,9 @@ impl Splitter<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
             LogicalPlan::Subquery(subquery) if subquery.outer_ref_columns.is_empty() => self.relation(&subquery.subquery),
             LogicalPlan::Subquery(_) => Err(refusal(
-                "a correlated sub-query over a live relation",
+                "a lateral sub-query over a live relation",
                 plan,
-                "it is not supported yet: join with an aggregate grouped by the key",
+                "it is not supported in this shape yet: join with an aggregate grouped by the key",
             )),
             LogicalPlan::Projection(projection) => {
                 let input = self.relation(&projection.input)?;
@@ -91,11 +125,22 @@ impl Splitter<'_> {
                 Ok(input)
             }
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => self.inner_join(join),
-            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Left | JoinType::Right) => self.outer_join(join),
+            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::Left | JoinType::Right | JoinType::Full) => self.outer_join(join),
+            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti) => self.semi_join(join),
+            LogicalPlan::Join(join) if matches!(join.join_type, JoinType::RightSemi | JoinType::RightAnti) => {
+                self.semi_join(&swapped(join)?)
+            }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Sort(sort) => self.sort(sort),
             LogicalPlan::Limit(limit) => {
                 let mut input = self.relation(&limit.input)?;
+                if let Some(context) = self.contexts.last()
+                    && input.carries(&context.key)
+                {
+                    return Err(Error::new("LIMIT in a sub-query that depends on the rows around it")
+                        .at(Place::Expression(limit_text(limit)))
+                        .hint("aggregate in the sub-query, or leave LIMIT out of EXISTS and IN"));
+                }
                 if input.live_order || !input.weight.is_empty() {
                     let (what, at) = match limit.input.as_ref() {
                         LogicalPlan::Sort(sort) if input.live_order => ("ORDER BY a live value with LIMIT", place(&sort.expr[0].expr)),
@@ -108,22 +153,18 @@ impl Splitter<'_> {
                 input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
                 Ok(input)
             }
-            LogicalPlan::Distinct(Distinct::All(_)) => {
-                Err(refusal("DISTINCT over a live relation", plan, "it is not supported yet: GROUP BY the frozen columns instead"))
-            }
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(plan, input),
+            LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => Err(refusal(
                 &format!("a {} join with a live side", join.join_type.to_string().to_lowercase()),
                 plan,
-                "it is not supported yet: use an inner or a left join",
+                "use an inner, outer, semi or anti join",
             )),
             LogicalPlan::Window(_) => Err(refusal(
                 "a window function over a live relation",
                 plan,
                 "it is not supported yet: compute it in a table first, or aggregate with GROUP BY",
             )),
-            LogicalPlan::Union(_) => {
-                Err(refusal("UNION of live relations", plan, "it is not supported yet: add the aggregates of the parts instead"))
-            }
             other => Err(refusal("an operator that has no gradient", other, "compute it in a table before training")),
         }
     }
@@ -131,11 +172,18 @@ impl Splitter<'_> {
     /// Whether anything in the plan, sub-queries included, reads a live column.
     pub(super) fn is_live(&self, plan: &LogicalPlan) -> Result<bool> {
         let mut live = false;
-        plan.apply_with_subqueries(|node| {
+        plan.apply(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let table = self.tables.iter().find(|t| t.is(&scan.table_name));
                 live |= table.is_some_and(|t| scan.projected_schema.fields().iter().any(|f| t.parameter(f.name()).is_some()));
             }
+            node.apply_expressions(|e| {
+                each_call(e, &mut |call| {
+                    live = live || self.is_live(&call.plan)?;
+                    Ok(())
+                })?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
             Ok(if live { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
         })?;
         Ok(live)
@@ -143,6 +191,7 @@ impl Splitter<'_> {
 
     /// A frozen plan is a skeleton as it is.
     fn frozen(&mut self, plan: &LogicalPlan) -> Result<Relation> {
+        let plan = &given_back(plan.clone())?;
         let mut names = BTreeMap::new();
         let (mut columns, mut expressions) = (vec![], vec![]);
         for c in plan.schema().columns() {
@@ -152,7 +201,7 @@ impl Splitter<'_> {
             expressions.push(Expr::Column(c).alias(column_name(id)));
         }
         let plan = LogicalPlanBuilder::from(plan.clone()).project(expressions)?.build()?;
-        Ok(Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false })
+        Ok(Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false, carried: vec![] })
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Relation> {
@@ -176,17 +225,19 @@ impl Splitter<'_> {
             }
         }
         let plan = skeleton.project(expressions)?.build()?;
-        let mut relation = Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false };
+        let mut relation = Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false, carried: vec![] };
         for filter in &scan.filters {
             self.condition(&mut relation, &scan.projected_schema, filter)?;
         }
         Ok(relation)
     }
 
-    fn project(&mut self, mut input: Relation, schema: &DFSchema, expressions: &[Expr]) -> Result<Relation> {
+    fn project(&mut self, input: Relation, schema: &DFSchema, expressions: &[Expr]) -> Result<Relation> {
+        let mut input = self.with_outer(input, expressions)?;
+        let (schema, expressions) = self.unnest(&mut input, schema, expressions.iter().cloned())?;
         let mut columns = vec![];
-        for e in expressions {
-            match self.column(e, schema, &mut input) {
+        for e in &expressions {
+            match self.column(e, &schema, &mut input) {
                 Ok(column) => columns.push(column),
                 Err(refusal) => {
                     self.refusals.push(refusal);
@@ -201,23 +252,40 @@ impl Splitter<'_> {
 
     /// Frozen conjuncts filter the skeleton; live ones are factors of the weight.
     pub(super) fn condition(&mut self, relation: &mut Relation, schema: &DFSchema, predicate: &Expr) -> Result<()> {
+        *relation = self.with_outer(relation.clone(), [predicate])?;
+        let mut live = vec![];
         for conjunct in split_conjunction(predicate) {
             if self.is_live_expression(conjunct, schema, relation)? {
-                match self.predicate(conjunct, schema, relation) {
-                    Ok(p) => relation.weight.push(Expression::Degree(Box::new(p))),
-                    Err(refusal) => self.refusals.push(refusal),
-                }
-            } else {
-                let condition = self.skeleton_expression(conjunct, schema, relation)?;
-                relation.flush()?;
-                relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).filter(condition)?.build()?;
+                live.push(conjunct);
+                continue;
+            }
+            let condition = self.skeleton_expression(conjunct, schema, relation)?;
+            relation.flush()?;
+            relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).filter(condition)?.build()?;
+        }
+        for conjunct in live {
+            if let Err(refusal) = self.live_condition(relation, schema, conjunct) {
+                self.refusals.push(refusal);
             }
         }
         relation.flush()
     }
 
+    fn live_condition(&mut self, relation: &mut Relation, schema: &DFSchema, conjunct: &Expr) -> Result<()> {
+        if self.semi_condition(relation, schema, conjunct)? {
+            return Ok(());
+        }
+        let width = relation.columns.len();
+        let (schema, unnested) = self.unnest(relation, schema, [conjunct.clone()])?;
+        let p = self.predicate(&unnested[0], &schema, relation)?;
+        relation.columns.truncate(width);
+        relation.weight.push(Expression::Degree(Box::new(p)));
+        Ok(())
+    }
+
     fn sort(&mut self, sort: &Sort) -> Result<Relation> {
-        let mut input = self.relation(&sort.input)?;
+        let input = self.relation(&sort.input)?;
+        let mut input = self.with_outer(input, sort.expr.iter().map(|k| &k.expr))?;
         let schema = sort.input.schema();
         let mut live = false;
         for key in &sort.expr {
@@ -253,12 +321,8 @@ impl Splitter<'_> {
             pending: vec![],
             names,
             live_order: left.live_order || right.live_order,
+            carried: left.carried.into_iter().chain(right.carried).collect(),
         }
-    }
-
-    /// All columns of a skeleton, as they are.
-    pub(super) fn all_columns(plan: &LogicalPlan) -> Vec<usize> {
-        plan.schema().fields().iter().filter_map(|f| f.name().strip_prefix('c').and_then(|n| n.parse().ok())).collect()
     }
 
     /// A relation that reads a finished stage: the columns that it passes on under new numbers, and its rows.
@@ -283,7 +347,11 @@ impl Splitter<'_> {
             }
         }
         let plan = LogicalPlanBuilder::scan("stage", super::table::source(table), None)?.project(expressions)?.build()?;
-        Ok((Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, live_order: false }, renamed, row))
+        Ok((
+            Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, live_order: false, carried: vec![] },
+            renamed,
+            row,
+        ))
     }
 }
 

@@ -163,3 +163,64 @@ async fn explaining_changes_nothing() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sub_query_is_pairs_and_a_degree_of_each_outer_row() {
+    let s = shop().await;
+    // The pairs are a hash join of the exact engine; rows of `p` without a pair are not in the last domain.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p WHERE EXISTS (SELECT 1 FROM p q, u, m WHERE q.k = p.id AND u.id = q.k AND u.w > m.a))",
+        &[
+            "HashJoinExec",
+            "stage 2|frozen rows|100, 5 groups",
+            "u.w > m.a -> degree",
+            "a row exists -> segment-reduce: 1 - product of (1 - weight)",
+            "stage 3|frozen rows|5, one group",
+            "gather|live columns of stage 2",
+        ],
+        &["CrossJoinExec: left", "no row matches"],
+    )
+    .await;
+    // NOT IN needs falsity: the rows that are NULL are pairs too.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p WHERE p.id NOT IN (SELECT q.k FROM p q, m WHERE q.x > m.a))",
+        &[
+            "HashJoinExec",
+            "UnionExec",
+            "a row matches -> segment-reduce",
+            "a row may match -> segment-reduce",
+            "stage 3|frozen rows|100, one group",
+        ],
+        &[],
+    )
+    .await;
+    // What is frozen stays with the exact engine.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m WHERE p.k IN (SELECT k FROM p WHERE good) AND EXISTS (SELECT 1 FROM u WHERE u.id = p.k))",
+        &["SemiJoin", "segment-reduce: sum"],
+        &["a row", "degree", "stage 3"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outer_joins_and_sets_are_rows_one_after_another() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM p FULL JOIN u ON p.k = u.id AND p.x > u.w)",
+        &["p.x > u.w -> degree", "no row matches -> segment-reduce: product of (1 - weight)", "UnionExec"],
+        &[],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM (SELECT p.k FROM p, m WHERE p.x > m.a EXCEPT SELECT p.k FROM p, m WHERE p.y > m.b) t)",
+        &["presence of the group -> segment-reduce", "no row matches -> segment-reduce"],
+        &[],
+    )
+    .await;
+}

@@ -12,6 +12,7 @@ mod language;
 mod laws;
 mod programs;
 mod relaxed;
+mod subqueries;
 mod training;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};

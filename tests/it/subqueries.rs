@@ -1,0 +1,238 @@
+//! Sub-queries, outer joins and sets over live relations: their degrees, written out by hand.
+
+use crate::{fails, run, session};
+use nabladb::Session;
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// The degree of `x > m.a` at the temperature that the tests relax with.
+fn w(x: f64) -> f64 {
+    sigmoid((x - 0.1) / 0.5)
+}
+
+/// The degree that one of these is present.
+fn any(degrees: &[f64]) -> f64 {
+    1.0 - none(degrees)
+}
+
+fn none(degrees: &[f64]) -> f64 {
+    degrees.iter().map(|d| 1.0 - d).product()
+}
+
+/// `l` of four rows, one without key; `r` of four rows, one without key; `m.a` is 0.1.
+async fn database() -> Session {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE l (k BIGINT, x DOUBLE); INSERT INTO l VALUES (1, 0.3), (2, -0.2), (3, 0.9), (NULL, 0.4);
+         CREATE TABLE r (k BIGINT, x DOUBLE); INSERT INTO r VALUES (1, 0.5), (1, -0.3), (2, 1.0), (NULL, 0.2);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.1, b DOUBLE LEARNABLE DEFAULT 2); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    s
+}
+
+/// The relaxed value of each objective is the number beside it.
+async fn all_are(s: &Session, expected: &[(&str, f64)]) {
+    let mut wrong = vec![];
+    for (objective, number) in expected {
+        let train = format!("TRAIN MINIMIZE ({objective}) RELAX (temperature => 0.5, scale => 'none')");
+        match s.relaxed(&train).await {
+            Ok(mut query) => {
+                let value = query.value();
+                if value.is_none_or(|v| (v - number).abs() > 1e-12 * number.abs().max(1.0)) {
+                    wrong.push(format!("{objective}\n  is {value:?}, not {number}"));
+                }
+                if let Err(e) = query.exact().await {
+                    wrong.push(format!("{objective}\n  exactly: {e}"));
+                }
+            }
+            Err(e) => wrong.push(format!("{objective}\n  {e}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exists_and_in_have_the_degree_that_a_row_matches() {
+    let s = database().await;
+    let one = any(&[w(0.5), w(-0.3)]);
+    let live = "SELECT r.k FROM r, m WHERE r.x > m.a";
+    all_are(
+        &s,
+        &[
+            ("SELECT COUNT(*) FROM l WHERE EXISTS (SELECT 1 FROM r, m WHERE r.k = l.k AND r.x > m.a)", one + w(1.0)),
+            ("SELECT COUNT(*) FROM l WHERE NOT EXISTS (SELECT 1 FROM r, m WHERE r.k = l.k AND r.x > m.a)", 4.0 - one - w(1.0)),
+            (&format!("SELECT COUNT(*) FROM l WHERE l.k IN ({live})"), one + w(1.0)),
+            (&format!("SELECT COUNT(*) FROM l LEFT SEMI JOIN ({live}) q ON l.k = q.k"), one + w(1.0)),
+            (&format!("SELECT COUNT(*) FROM l LEFT ANTI JOIN ({live}) q ON l.k = q.k"), 4.0 - one - w(1.0)),
+            // The left row's own weight is a factor.
+            (&format!("SELECT COUNT(*) FROM l, m WHERE l.k IN ({live}) AND l.x > m.a"), one * w(0.3) + w(1.0) * w(-0.2)),
+            // A sub-query that reads nothing of the rows around it is one degree for all.
+            ("SELECT COUNT(*) FROM l WHERE EXISTS (SELECT 1 FROM r, m WHERE r.x > m.a)", 4.0 * any(&[w(0.5), w(-0.3), w(1.0), w(0.2)])),
+            // The condition may be live on the outer side.
+            ("SELECT COUNT(*) FROM l, m WHERE EXISTS (SELECT 1 FROM r WHERE r.k = l.k AND l.x > m.a)", any(&[w(0.3), w(0.3)]) + w(-0.2)),
+            // Inside OR: noisy-or of the two degrees.
+            (
+                &format!("SELECT COUNT(*) FROM l, m WHERE l.k IN ({live}) OR l.x > m.a"),
+                any(&[one, w(0.3)]) + any(&[w(1.0), w(-0.2)]) + w(0.9) + w(0.4),
+            ),
+            // A sub-query in a sub-query.
+            (
+                &format!("SELECT COUNT(*) FROM l WHERE EXISTS (SELECT 1 FROM r WHERE r.k = l.k AND r.k IN ({live}))"),
+                any(&[one, one]) + w(1.0),
+            ),
+            // LIMIT changes nothing.
+            ("SELECT COUNT(*) FROM l WHERE EXISTS (SELECT 1 FROM r, m WHERE r.k = l.k AND r.x > m.a LIMIT 1)", one + w(1.0)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_in_loses_by_each_row_that_is_null() {
+    let s = database().await;
+    let nulls = 1.0 - w(0.2);
+    let by_hand = none(&[w(0.5), w(-0.3)]) * nulls + (1.0 - w(1.0)) * nulls + nulls + none(&[w(0.5), w(-0.3), w(1.0), w(0.2)]);
+    all_are(
+        &s,
+        &[
+            ("SELECT COUNT(*) FROM l WHERE l.k NOT IN (SELECT r.k FROM r, m WHERE r.x > m.a)", by_hand),
+            ("SELECT COUNT(*) FROM l WHERE l.k <> ALL (SELECT r.k FROM r, m WHERE r.x > m.a)", by_hand),
+            // Over no rows it is true, of NULL too.
+            ("SELECT COUNT(*) + SUM(m.a) FROM l, m WHERE l.k NOT IN (SELECT r.k FROM r, m WHERE r.x > m.a AND r.k > 100)", 4.4),
+            // Correlated: only the NULLs of the row's own rows count.
+            (
+                "SELECT COUNT(*) FROM l WHERE l.k NOT IN (SELECT r.k FROM r, m WHERE r.x > m.a AND r.k = l.k)",
+                none(&[w(0.5), w(-0.3)]) + (1.0 - w(1.0)) + 2.0,
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn correlated_aggregates_have_a_row_for_every_outer_row() {
+    let s = database().await;
+    let one = any(&[w(0.5), w(-0.3)]);
+    let sum = w(0.5) * 0.5 - w(-0.3) * 0.3;
+    all_are(
+        &s,
+        &[
+            (
+                "SELECT SUM(q.n) FROM (SELECT (SELECT COUNT(*) FROM r, m WHERE r.k = l.k AND r.x > m.a) AS n FROM l) q",
+                w(0.5) + w(-0.3) + w(1.0),
+            ),
+            (
+                "SELECT SUM(power(q.n - 1, 2)) FROM (SELECT (SELECT COUNT(*) FROM r, m WHERE r.k = l.k AND r.x > m.a) AS n FROM l) q",
+                (w(0.5) + w(-0.3) - 1.0).powi(2) + (w(1.0) - 1.0).powi(2) + 2.0,
+            ),
+            ("SELECT SUM(q.n) FROM (SELECT (SELECT SUM(r.x) FROM r, m WHERE r.k = l.k AND r.x > m.a) AS n FROM l) q", sum + w(1.0)),
+            // SUM over no rows is NULL: COALESCE steps in to the degree that there is none.
+            (
+                "SELECT SUM(COALESCE(q.n, 7)) FROM (SELECT (SELECT SUM(r.x) FROM r, m WHERE r.k = l.k AND r.x > m.a) AS n FROM l) q",
+                sum + (1.0 - one) * 7.0 + w(1.0) + (1.0 - w(1.0)) * 7.0 + 14.0,
+            ),
+            ("SELECT SUM(q.n) FROM (SELECT (SELECT SUM(r.x * m.b) FROM r, m WHERE r.k = l.k) AS n FROM l) q", 2.0 * 0.2 + 2.0),
+            ("SELECT COUNT(q.n) + SUM(q.n) FROM (SELECT (SELECT SUM(r.x * m.b) FROM r, m WHERE r.k = l.k) AS n FROM l) q", 2.0 + 2.4),
+            ("SELECT SUM(q.n * q.h) FROM (SELECT l.x * m.a AS h, (SELECT COUNT(*) FROM r WHERE r.k = l.k) AS n FROM l, m) q", 0.06 - 0.02),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_join_has_pairs_and_the_rows_of_both_sides_alone() {
+    let s = database().await;
+    // Left rows weigh w(l.x), right rows w(r.x); what matches is frozen.
+    let (l1, l2, l3, l4) = (w(0.3), w(-0.2), w(0.9), w(0.4));
+    let (ra, rb, rc, rd) = (w(0.5), w(-0.3), w(1.0), w(0.2));
+    let pairs = l1 * (ra + rb) + l2 * rc;
+    let lefts = l1 * none(&[ra, rb]) + l2 * (1.0 - rc) + l3 + l4;
+    let rights = (ra + rb) * (1.0 - l1) + rc * (1.0 - l2) + rd;
+    let sides = "(SELECT l.* FROM l, m WHERE l.x > m.a) p FULL JOIN (SELECT r.* FROM r, m WHERE r.x > m.a) q ON p.k = q.k";
+    all_are(
+        &s,
+        &[
+            (&format!("SELECT COUNT(*) FROM {sides}"), pairs + lefts + rights),
+            (&format!("SELECT COUNT(p.x) FROM {sides}"), pairs + lefts),
+            (&format!("SELECT COUNT(q.x) FROM {sides}"), pairs + rights),
+            (
+                "SELECT COUNT(*) FROM l p FULL JOIN (SELECT r.k, r.x - m.a AS h FROM r, m) q ON p.k = q.k AND q.h > 0",
+                (ra + rb + rc) + (none(&[ra, rb]) + (1.0 - rc) + 2.0) + ((1.0 - ra) + (1.0 - rb) + (1.0 - rc) + 1.0),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_join_the_degrees_of_each_value() {
+    let s = database().await;
+    let left = "SELECT l.k FROM l, m WHERE l.x > m.a";
+    let right = "SELECT r.k FROM r, m WHERE r.x > m.a";
+    let (l, r) = ([w(0.3), w(-0.2), w(0.9), w(0.4)], [any(&[w(0.5), w(-0.3)]), w(1.0), 0.0, w(0.2)]);
+    let each = |f: fn(f64, f64) -> f64| l.iter().zip(r).map(|(l, r)| f(*l, r)).sum::<f64>();
+    all_are(
+        &s,
+        &[
+            (&format!("SELECT COUNT(*) FROM ({left} UNION ALL {right}) t"), l.iter().sum::<f64>() + w(0.5) + w(-0.3) + w(1.0) + w(0.2)),
+            (&format!("SELECT COUNT(*) FROM ({left} UNION {right}) t"), each(|l, r| l + r - l * r)),
+            (&format!("SELECT COUNT(*) FROM (SELECT DISTINCT k FROM ({right}) q) t"), r.iter().sum()),
+            (&format!("SELECT COUNT(*) FROM ({left} INTERSECT {right}) t"), each(|l, r| l * r)),
+            (&format!("SELECT COUNT(*) FROM ({left} EXCEPT {right}) t"), each(|l, r| l * (1.0 - r))),
+            // A column that is live in one part, frozen in another and NULL in a third.
+            (
+                "SELECT SUM(t.h) + COUNT(t.h) + COUNT(*) FROM (SELECT l.x * m.b AS h FROM l, m UNION ALL SELECT r.x FROM r UNION ALL SELECT NULL FROM l) t",
+                1.4 * 2.0 + 1.4 + 8.0 + 12.0,
+            ),
+            // The same column of the same table in both parts.
+            ("SELECT SUM(t.a * t.a) FROM (SELECT a FROM m UNION ALL SELECT a FROM m) t", 0.02),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_rewrite_counts_a_condition_twice() {
+    let s = database().await;
+    all_are(
+        &s,
+        &[
+            // l.k = r.k would let l.k > m.a be said of r.k too.
+            ("SELECT COUNT(*) FROM l, r, m WHERE l.k = r.k AND l.k > m.a", 2.0 * w(1.0) + w(2.0)),
+            ("SELECT COUNT(*) FROM l JOIN r ON l.k = r.k JOIN m ON l.k > m.a", 2.0 * w(1.0) + w(2.0)),
+            // An OR of ANDs would give each side an OR of its own.
+            (
+                "SELECT COUNT(*) FROM l CROSS JOIN m JOIN r ON l.k = r.k WHERE (l.x > m.a AND r.x > m.a) OR (l.x > m.b AND r.x > m.b)",
+                {
+                    let v = |x: f64| sigmoid((x - 2.0) / 0.5);
+                    [(0.3, 0.5), (0.3, -0.3), (-0.2, 1.0)].iter().map(|&(l, r)| any(&[w(l) * w(r), v(l) * v(r)])).sum()
+                },
+            ),
+            ("SELECT COUNT(*) FROM l, m WHERE l.k IN (SELECT r.k FROM r, m WHERE r.k = 2 AND r.x > m.a) AND l.k IN (SELECT r.k FROM r, m WHERE r.k = 2 AND r.x > m.a)", w(1.0)),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_sub_queries_and_sets_do_not_do_is_refused() {
+    let s = database().await;
+    for (objective, pieces) in [
+        ("SELECT COUNT(*) FROM (SELECT DISTINCT m.a * l.x AS h FROM l, m) t", &["DISTINCT over the live column h", "hint: "][..]),
+        (
+            "SELECT COUNT(*) FROM (SELECT m.a * l.x AS h FROM l, m UNION SELECT r.x FROM r) t",
+            &["DISTINCT over the live column h", "hint: "],
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT m.a * l.x AS h FROM l, m INTERSECT SELECT r.x FROM r) t",
+            &["DISTINCT over the live column h", "hint: "],
+        ),
+        ("SELECT COUNT(*) FROM (SELECT r.x FROM r EXCEPT SELECT m.a * l.x AS h FROM l, m) t", &["EXCEPT over the live column", "hint: "]),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE ({objective})"), pieces).await;
+    }
+}
