@@ -195,7 +195,7 @@ impl Splitter<'_> {
                     Part::Frozen(frozen.len() - 1)
                 }
                 Slot::Live(value) => {
-                    live.push(join::number(value.clone()));
+                    live.push(rows::number(value.clone()));
                     labels.push(field.name().clone());
                     Part::Live(live.len() - 1)
                 }
