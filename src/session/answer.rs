@@ -19,9 +19,9 @@ const WEIGHT: &str = "_weight";
 
 pub(super) async fn relax(session: &Session, query: &Relaxed) -> Result<Outcome> {
     let (settings, objective) = train::both(settings::relaxed(query), Objective::new(session, query, Answer::Rows).await)?;
-    let columns = train::columns(&objective, query)?;
-    let (split, exact, ..) = objective.into_parts();
-    let materialized = split.materialize::<f64>(&Objective::one_partition(&exact.context)).await?;
+    let columns = train::columns(&objective.planned, query)?;
+    let skeletons = Objective::one_partition(&objective.planned.exact.context);
+    let materialized = objective.split.materialize::<f64>(&skeletons).await?;
     Ok(Outcome::batch(answer(materialized, &columns, settings)?))
 }
 

@@ -3,14 +3,16 @@
 
 use super::answer::{self, Prepared};
 use super::learn::{self, Column, Ready};
-use super::objective::{Answer, Objective};
-use super::{Outcome, Session, settings, train};
+use super::objective::{Answer, Objective, Planned};
+use super::settings::{self, Clauses, Estimator};
+use super::{Outcome, Session, train};
 use crate::algebra::{Grouping, Pipeline, ResidualKind, Source};
 use crate::error::{Error, Result};
 use crate::grammar::{Kind, Relaxed};
 use crate::program::{Lanes, Machine, Slot};
 use crate::relaxation::{Gap, Note, Softness};
 use crate::split::Materialized;
+use crate::training::Temperature;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use std::sync::Arc;
 
@@ -30,6 +32,9 @@ pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
     let plainly = |(softness, temperature)| How { softness, temperature, final_temperature: None, batch: None };
     let (query, how, answer) = match kind {
         Kind::Train(train) => {
+            if let Ok(Clauses { estimator: Estimator::Perturbed { pairs }, temperature, .. }) = settings::clauses(train) {
+                return perturbed_lines(session, &train.objective, pairs, temperature).await;
+            }
             let how = settings::clauses(train).map(|c| How {
                 softness: c.softness,
                 temperature: c.temperature.first,
@@ -43,18 +48,34 @@ pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
         _ => return Err(Error::new("only TRAIN, GRADIENT OF and RELAX have an explanation of their own")),
     };
     let (how, objective) = train::both(how, Objective::new(session, query, answer).await)?;
-    let lines = explained(query, how, objective).await?;
+    batch(&explained(query, how, objective).await?)
+}
+
+/// A run without a relaxation has no stages: all of it is the exact engine's.
+async fn perturbed_lines(session: &Session, query: &Relaxed, pairs: usize, temperature: Temperature) -> Result<Outcome> {
+    let planned = Planned::new(session, query, Answer::Number).await?;
+    let mut lines: Vec<Line> = vec![
+        ("run".into(), "estimator", format!("perturbed: {} exact runs a step, in antithetic pairs", 2 * pairs)),
+        ("run".into(), "temperature", format!("{} to {}, geometric: the spread of the perturbation", temperature.first, temperature.last)),
+    ];
+    for c in train::columns(&planned, query)? {
+        lines.push(("run".into(), "learnable", format!("{}: perturbed, {} x {}", c.parameter.name, c.parameter.rows, c.parameter.width())));
+    }
+    batch(&lines)
+}
+
+fn batch(lines: &[Line]) -> Result<Outcome> {
     let text = |f: fn(&Line) -> &str| -> ArrayRef { Arc::new(lines.iter().map(|l| Some(f(l))).collect::<StringArray>()) };
     Ok(Outcome::batch(RecordBatch::try_from_iter([("stage", text(|l| &l.0)), ("what", text(|l| l.1)), ("detail", text(|l| &l.2))])?))
 }
 
 async fn explained(query: &Relaxed, how: How, objective: Objective) -> Result<Vec<Line>> {
-    let columns = train::columns(&objective, query)?;
+    let Objective { planned, split, single } = objective;
+    let columns = train::columns(&planned, query)?;
     // A run computes in the precision of its columns, all else in double precision.
-    let single = objective.single && how.final_temperature.is_some();
-    let (split, exact, tables, _) = objective.into_parts();
-    let skeletons = Objective::one_partition(&exact.context);
-    let names: Vec<String> = tables.iter().map(|(t, _)| t.name.clone()).collect();
+    let single = single && how.final_temperature.is_some();
+    let skeletons = Objective::one_partition(&planned.exact.context);
+    let names: Vec<String> = planned.tables.iter().map(|(t, _)| t.name.clone()).collect();
     if single {
         return objective_lines(split.materialize::<f32>(&skeletons).await?, &columns, &how, &names);
     }

@@ -15,6 +15,7 @@ mod learn;
 mod log;
 mod objective;
 mod outcome;
+mod perturbed;
 mod query;
 mod relaxed;
 mod settings;

@@ -2,6 +2,7 @@
 
 use super::catalog::{self, MAIN};
 use super::create::place;
+use super::train::both;
 use super::{Session, kept};
 use crate::algebra::Parameter;
 use crate::error::{Error, Result};
@@ -30,30 +31,23 @@ pub(super) enum Answer {
     Rows,
 }
 
-/// A planned and split objective over one snapshot.
-pub(super) struct Objective {
-    pub snapshot: Snapshot,
-    pub split: Split,
+/// A query of learnable columns, planned over one snapshot.
+pub(super) struct Planned {
     /// Tables with live columns, by number, with all their rows.
     pub tables: Vec<(TableDefinition, RecordBatch)>,
     /// Live columns, by number.
     pub parameters: Vec<Parameter>,
-    /// Whether every live column is REAL, so that the program may compute in single precision.
-    pub single: bool,
-    context: SessionContext,
-    plan: LogicalPlan,
+    pub exact: Exact,
+    live: Vec<LiveTable>,
 }
 
-impl Objective {
+impl Planned {
     pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
         let (context, snapshot) = session.context().await?;
         let targets = targets(&snapshot, session, &query.targets);
         let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(query.query.clone())));
         let plan = super::query::plan(&context, &statement).await;
-        let (plan, ()) = match (plan, targets) {
-            (Ok(plan), Ok(())) => (plan, ()),
-            (plan, targets) => return Err(Error::all(plan.err().into_iter().chain(targets.err())).expect("one of them failed")),
-        };
+        let (plan, ()) = both(plan, targets)?;
         let (mut tables, mut unlisted) = (vec![], vec![]);
         for definition in read_tables(&plan, &snapshot)? {
             let learnable = definition.columns.iter().filter(|c| c.learnable);
@@ -69,11 +63,6 @@ impl Objective {
             return Err(nothing_to_train(query, &unlisted).at(place(query.position)));
         }
         let plan = with_rows(plan, &tables)?;
-        let prepared = split::prepare(plan.clone(), &context.state())?;
-        let split = match answer {
-            Answer::Number => split::split(&prepared, &live)?,
-            Answer::Rows => split::split_rows(&prepared, &live)?,
-        };
         // Training ends with the exact value: a query that the exact engine does not plan is refused before, not after.
         if answer == Answer::Number
             && let Err(e) = context.state().create_physical_plan(&plan).await
@@ -82,12 +71,35 @@ impl Objective {
             return Err(Error::from(e)
                 .hint("write the sub-query in WHERE, or in the SELECT list of a query of its own, and choose its rows by equality"));
         }
+        Ok(Self { tables, parameters, exact: Exact { context, snapshot, plan }, live })
+    }
+
+    fn split(self, answer: Answer) -> Result<Objective> {
+        let prepared = split::prepare(self.exact.plan.clone(), &self.exact.context.state())?;
+        let split = match answer {
+            Answer::Number => split::split(&prepared, &self.live)?,
+            Answer::Rows => split::split_rows(&prepared, &self.live)?,
+        };
         let single = split.reached.iter().all(|p| {
-            let (definition, _) = &tables[parameters[*p].table];
-            let column = parameters[*p].name.rsplit_once('.').map_or("", |(_, c)| c);
+            let (definition, _) = &self.tables[self.parameters[*p].table];
+            let column = self.parameters[*p].name.rsplit_once('.').map_or("", |(_, c)| c);
             definition.column(column).is_some_and(|c| table::element_type(&c.data_type) == &DataType::Float32)
         });
-        Ok(Self { snapshot, split, tables, parameters, single, context, plan })
+        Ok(Objective { planned: self, split, single })
+    }
+}
+
+/// A planned query, split into its frozen and its live part.
+pub(super) struct Objective {
+    pub planned: Planned,
+    pub split: Split,
+    /// Whether every live column is REAL, so that the program may compute in single precision.
+    pub single: bool,
+}
+
+impl Objective {
+    pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
+        Planned::new(session, query, answer).await?.split(answer)
     }
 
     /// A context that runs skeletons in one partition, so that the same query gives the same order of rows.
@@ -96,14 +108,10 @@ impl Objective {
         let state = datafusion::execution::SessionStateBuilder::new_from_existing(context.state()).with_config(config).build();
         SessionContext::new_with_state(state)
     }
-
-    /// The parts that outlive the split.
-    pub fn into_parts(self) -> (Split, Exact, Vec<(TableDefinition, RecordBatch)>, Vec<Parameter>) {
-        (self.split, Exact { context: self.context, plan: self.plan, snapshot: self.snapshot }, self.tables, self.parameters)
-    }
 }
 
 /// The same query, to be run exactly.
+#[derive(Clone)]
 pub(super) struct Exact {
     pub context: SessionContext,
     pub snapshot: Snapshot,

@@ -1,7 +1,7 @@
 //! A relaxed query as a function of its learnable columns: value and gradient where the caller wants them.
 
 use super::learn::{self, Column, Learned, Ready};
-use super::objective::{Answer, Exact, Objective};
+use super::objective::{Answer, Exact, Objective, Planned};
 use super::{Session, settings, train};
 use crate::algebra::Parameter;
 use crate::error::{Error, Result};
@@ -51,9 +51,9 @@ impl Session {
     }
 
     pub(super) async fn relaxed_query(&self, query: &grammar::Relaxed, softness: Softness, temperature: f64) -> Result<RelaxedQuery> {
-        let objective = Objective::new(self, query, Answer::Number).await?;
-        let columns = train::columns(&objective, query)?;
-        let (split, exact, tables, _) = objective.into_parts();
+        let Objective { planned, split, .. } = Objective::new(self, query, Answer::Number).await?;
+        let columns = train::columns(&planned, query)?;
+        let Planned { exact, tables, .. } = planned;
         let materialized = split.materialize::<f64>(&Objective::one_partition(&exact.context)).await?;
         let Ready { program, reached, .. } = learn::ready(materialized, &columns, softness, temperature, false)?;
         Ok(RelaxedQuery { program, reached, columns, exact, tables, temperature })

@@ -17,6 +17,16 @@ pub(super) struct Clauses {
     pub seed: u64,
     pub temperature: Temperature,
     pub softness: Softness,
+    pub estimator: Estimator,
+}
+
+/// Where gradients come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Estimator {
+    /// The relaxed query.
+    Relaxed,
+    /// So many pairs of runs of the exact query at perturbed parameters.
+    Perturbed { pairs: usize },
 }
 
 const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
@@ -30,6 +40,7 @@ pub(super) fn clauses(train: &Train) -> Result<Clauses> {
     let first = temperature(&mut options);
     let last = options.positive("final_temperature", first.min(0.02));
     let softness = softness(&mut options);
+    let estimator = estimator(&mut options, train.batch.is_some());
     refusals.extend(options.finish("RELAX"));
     match Error::all(refusals) {
         Some(error) => Err(error),
@@ -41,6 +52,7 @@ pub(super) fn clauses(train: &Train) -> Result<Clauses> {
             seed: train.seed.unwrap_or(0),
             temperature: Temperature { first, last },
             softness,
+            estimator,
         }),
     }
 }
@@ -51,6 +63,20 @@ pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
     let (temperature, softness) = (temperature(&mut options), softness(&mut options));
     let refusals = query.refusals.iter().cloned().chain(options.finish("RELAX"));
     Error::all(refusals).map_or(Ok((softness, temperature)), Err)
+}
+
+/// `estimator => 'perturbed', samples => m`: m exact runs a step, in pairs.
+fn estimator(options: &mut Options, batch: bool) -> Estimator {
+    let perturbed = options.one_of("estimator", &["relaxed", "perturbed"]) == "perturbed";
+    let samples = options.number("samples", 16.0, "an even number of at least 2", |x| x >= 2.0 && x % 2.0 == 0.0 && x <= 1e6);
+    if !perturbed {
+        options.refuse("samples", "samples are of the perturbed estimator".into(), "estimator => 'perturbed', samples => 16");
+        return Estimator::Relaxed;
+    }
+    if batch {
+        options.refuse("estimator", "the perturbed estimator runs the whole query: it has no BATCH".into(), "leave BATCH out");
+    }
+    Estimator::Perturbed { pairs: (samples / 2.0) as usize }
 }
 
 fn temperature(options: &mut Options) -> f64 {

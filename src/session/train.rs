@@ -2,9 +2,9 @@
 
 use super::learn::{self, Column, Learned};
 use super::log::{self, End};
-use super::objective::{Answer, Exact, Objective};
-use super::settings::{self, Clauses};
-use super::{Outcome, Session};
+use super::objective::{Answer, Exact, Objective, Planned};
+use super::settings::{self, Clauses, Estimator};
+use super::{Outcome, Session, perturbed};
 use crate::error::{Error, Result};
 use crate::grammar::{Direction, Relaxed, Train};
 use crate::program::Lanes;
@@ -23,17 +23,30 @@ use tokio::sync::{Mutex, mpsc};
 /// Trains, and gives the log as it grows. Dropping the log cancels the run; the commit comes with its last row.
 pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Result<Outcome> {
     session.writable()?;
-    let (clauses, objective) = both(settings::clauses(train), Objective::new(session, &train.objective, Answer::Number).await)?;
-    let columns = columns(&objective, &train.objective)?;
-    let run_id = next_run(session).await?;
-    let single = objective.single;
-    let (split, exact, tables, _) = objective.into_parts();
-    let skeletons = Objective::one_partition(&exact.context);
-    let steps = if single {
-        start(split.materialize::<f32>(&skeletons).await?, columns, clauses.clone())
-    } else {
-        start(split.materialize::<f64>(&skeletons).await?, columns, clauses.clone())
+    let clauses = settings::clauses(train);
+    let perturbed = clauses.as_ref().ok().and_then(|c| if let Estimator::Perturbed { pairs } = c.estimator { Some(pairs) } else { None });
+    let (clauses, planned, steps) = match perturbed {
+        Some(pairs) => {
+            let (clauses, planned) = both(clauses, Planned::new(session, &train.objective, Answer::Number).await)?;
+            let columns = columns(&planned, &train.objective)?;
+            let steps = perturbed::start(&planned, columns, clauses.clone(), pairs);
+            (clauses, planned, steps)
+        }
+        None => {
+            let (clauses, objective) = both(clauses, Objective::new(session, &train.objective, Answer::Number).await)?;
+            let Objective { planned, split, single } = objective;
+            let columns = columns(&planned, &train.objective)?;
+            let skeletons = Objective::one_partition(&planned.exact.context);
+            let steps = if single {
+                start(split.materialize::<f32>(&skeletons).await?, columns, clauses.clone())
+            } else {
+                start(split.materialize::<f64>(&skeletons).await?, columns, clauses.clone())
+            };
+            (clauses, planned, steps)
+        }
     };
+    let Planned { exact, tables, .. } = planned;
+    let run_id = next_run(session).await?;
     let run = Run {
         id: run_id,
         started: SystemTime::now(),
@@ -68,12 +81,12 @@ pub(super) fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
 }
 
 /// The learnable columns with their values.
-pub(super) fn columns(objective: &Objective, query: &Relaxed) -> Result<Vec<Column>> {
-    objective
+pub(super) fn columns(planned: &Planned, query: &Relaxed) -> Result<Vec<Column>> {
+    planned
         .parameters
         .iter()
         .map(|parameter| {
-            let (definition, rows) = &objective.tables[parameter.table];
+            let (definition, rows) = &planned.tables[parameter.table];
             let name = parameter.name.rsplit_once('.').map_or("", |(_, column)| column);
             let column = definition.column(name).ok_or_else(|| Error::new(format!("column {} is gone", parameter.name)))?;
             let array = rows.column(rows.schema().index_of(name)?);
@@ -89,7 +102,7 @@ pub(super) fn columns(objective: &Objective, query: &Relaxed) -> Result<Vec<Colu
 }
 
 /// What the computing thread sends.
-enum News {
+pub(super) enum News {
     Steps(Vec<Step>),
     End(Result<Option<Learned>>),
 }
@@ -99,6 +112,13 @@ const MOST_STEPS: usize = 1000;
 const OLDEST_STEP: Duration = Duration::from_millis(100);
 
 fn start<R: Lanes>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
+    on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, observe))
+}
+
+/// Learns on a thread of its own, and sends what there is to tell. A closed channel is a cancelled run.
+pub(super) fn on_a_thread(
+    learn: impl FnOnce(&mut dyn FnMut(Step) -> bool) -> Result<Option<Learned>> + Send + 'static,
+) -> mpsc::Receiver<News> {
     let (sender, receiver) = mpsc::channel(4);
     tokio::task::spawn_blocking(move || {
         let (mut pending, mut sent) = (Vec::with_capacity(MOST_STEPS), Instant::now());
@@ -110,8 +130,8 @@ fn start<R: Lanes>(materialized: Materialized<R>, columns: Vec<Column>, clauses:
             }
             !sender.is_closed()
         };
-        let end = learn::learn(materialized, columns, &clauses, &mut observe);
-        // A closed channel is a cancelled run: there is nobody to tell.
+        let end = learn(&mut observe);
+        // There is nobody to tell when the channel is closed.
         if !pending.is_empty() && sender.blocking_send(News::Steps(pending)).is_err() {
             return;
         }

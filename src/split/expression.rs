@@ -348,9 +348,9 @@ fn takes_text(e: &Expr, schema: &DFSchema) -> bool {
 }
 
 fn no_gradient(e: &Expr) -> Error {
-    Error::new(format!("{} has no gradient", e.human_display()))
-        .at(place(e))
-        .hint("compute it in a table before training, or use a function that has a slope")
+    Error::new(format!("{} has no gradient", e.human_display())).at(place(e)).hint(
+        "compute it in a table before training, use a function that has a slope, or train without one: RELAX (estimator => 'perturbed')",
+    )
 }
 
 fn step(e: &Expr, what: &str) -> Error {

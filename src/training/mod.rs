@@ -2,16 +2,19 @@
 //! This room never hears of SQL, tables or how a gradient is computed; it asks the program for one.
 
 mod optimizer;
+mod perturbed;
 mod projection;
 mod sampler;
 mod schedule;
 
 pub use optimizer::Optimizer;
+pub use perturbed::{Free, perturb};
 pub use projection::Projection;
 pub use schedule::Temperature;
 
 use crate::error::{Error, Place, Result};
 use crate::program::{Active, Lanes, Machine, Sampling, Slot};
+use optimizer::State;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
 
@@ -86,7 +89,7 @@ pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize,
             let what = if present == 0.0 { "NULL".to_string() } else { objective.to_string() };
             return Err(Error::new(format!("the objective became {what}")).at(Place::Step { step, operator: "the objective".into() }));
         }
-        let gradient_norm = optimizer.step(program, sign);
+        let gradient_norm = update(program, &mut optimizer, sign);
         let elapsed = start.elapsed();
         let line = Step {
             step,
@@ -105,6 +108,17 @@ pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize,
     program.machine.set(program.temperature, settings.temperature.last);
     program.machine.run();
     Ok(true)
+}
+
+/// One step of every parameter; returns the gradient's norm.
+fn update<R: Lanes>(program: &mut Program<R>, optimizer: &mut State<R>, sign: f64) -> f64 {
+    optimizer.advance();
+    let mut squares = 0.0;
+    for (number, parameter) in program.parameters.iter().enumerate() {
+        let (values, gradient) = program.machine.parameter_and_output(parameter.slot, parameter.output);
+        squares += optimizer.update(number, values, gradient, parameter.width, parameter.projection.as_ref(), sign);
+    }
+    squares.sqrt()
 }
 
 impl<R: Lanes> Program<R> {

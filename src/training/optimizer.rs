@@ -1,7 +1,7 @@
 //! How a gradient becomes a step: plain stochastic gradient descent, and Adam (Kingma and Ba, 2015).
 
-use super::Program;
-use crate::program::Lanes;
+use super::Projection;
+use crate::scalar::Real;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Optimizer {
@@ -18,7 +18,7 @@ pub(super) struct State<R> {
 }
 
 impl Optimizer {
-    pub(super) fn state<R: Lanes>(self, sizes: impl Iterator<Item = usize>) -> State<R> {
+    pub(super) fn state<R: Real>(self, sizes: impl Iterator<Item = usize>) -> State<R> {
         let moments = match self {
             Optimizer::Sgd { .. } => vec![],
             Optimizer::Adam { .. } => sizes.map(|n| (vec![R::ZERO; n], vec![R::ZERO; n])).collect(),
@@ -27,41 +27,48 @@ impl Optimizer {
     }
 }
 
-impl<R: Lanes> State<R> {
-    /// Updates every parameter against `sign * gradient` and projects it; returns the gradient's norm.
-    pub fn step(&mut self, program: &mut Program<R>, sign: f64) -> f64 {
+impl<R: Real> State<R> {
+    /// Begins a step.
+    pub fn advance(&mut self) {
         self.steps += 1;
-        let mut squares = 0.0;
-        for (i, parameter) in program.parameters.iter().enumerate() {
-            let (values, gradient) = program.machine.parameter_and_output(parameter.slot, parameter.output);
-            squares += sum_of_squares(gradient);
-            match self.optimizer {
-                Optimizer::Sgd { learning_rate } => {
-                    let rate = R::of(sign * learning_rate);
-                    for (x, &g) in values.iter_mut().zip(gradient) {
-                        *x = *x - rate * g;
-                    }
-                }
-                Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                    let (m, v) = &mut self.moments[i];
-                    let correction1 = 1.0 - beta1.powi(self.steps);
-                    let correction2 = (1.0 - beta2.powi(self.steps)).sqrt();
-                    let rates = Rates {
-                        sign: R::of(sign),
-                        beta1: R::of(beta1),
-                        beta2: R::of(beta2),
-                        rate: R::of(learning_rate / correction1),
-                        correction: R::of(1.0 / correction2),
-                        epsilon: R::of(epsilon),
-                    };
-                    adam(values, gradient, m, v, rates);
+    }
+
+    /// Updates one parameter, by its number, against `sign * gradient` and projects it; returns the gradient's squared norm.
+    pub fn update(
+        &mut self,
+        number: usize,
+        values: &mut [R],
+        gradient: &[R],
+        width: usize,
+        projection: Option<&Projection>,
+        sign: f64,
+    ) -> f64 {
+        match self.optimizer {
+            Optimizer::Sgd { learning_rate } => {
+                let rate = R::of(sign * learning_rate);
+                for (x, &g) in values.iter_mut().zip(gradient) {
+                    *x = *x - rate * g;
                 }
             }
-            if let Some(projection) = &parameter.projection {
-                projection.apply(values, parameter.width);
+            Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
+                let (m, v) = &mut self.moments[number];
+                let correction1 = 1.0 - beta1.powi(self.steps);
+                let correction2 = (1.0 - beta2.powi(self.steps)).sqrt();
+                let rates = Rates {
+                    sign: R::of(sign),
+                    beta1: R::of(beta1),
+                    beta2: R::of(beta2),
+                    rate: R::of(learning_rate / correction1),
+                    correction: R::of(1.0 / correction2),
+                    epsilon: R::of(epsilon),
+                };
+                adam(values, gradient, m, v, rates);
             }
         }
-        squares.sqrt()
+        if let Some(projection) = projection {
+            projection.apply(values, width);
+        }
+        sum_of_squares(gradient)
     }
 }
 
@@ -75,7 +82,7 @@ struct Rates<R> {
     epsilon: R,
 }
 
-fn adam<R: Lanes>(values: &mut [R], gradient: &[R], m: &mut [R], v: &mut [R], r: Rates<R>) {
+fn adam<R: Real>(values: &mut [R], gradient: &[R], m: &mut [R], v: &mut [R], r: Rates<R>) {
     let (keep1, keep2) = (R::ONE - r.beta1, R::ONE - r.beta2);
     for (((x, &g), m), v) in values.iter_mut().zip(gradient).zip(m).zip(v) {
         let g = r.sign * g;
@@ -85,7 +92,7 @@ fn adam<R: Lanes>(values: &mut [R], gradient: &[R], m: &mut [R], v: &mut [R], r:
     }
 }
 
-fn sum_of_squares<R: Lanes>(gradient: &[R]) -> f64 {
+fn sum_of_squares<R: Real>(gradient: &[R]) -> f64 {
     let mut total = 0.0;
     for chunk in gradient.chunks(1024) {
         let mut lanes = [R::ZERO; 16];

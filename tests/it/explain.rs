@@ -200,7 +200,7 @@ async fn a_sub_query_is_pairs_and_a_degree_of_each_outer_row() {
     explain(
         &s,
         "TRAIN MINIMIZE (SELECT SUM(p.x * m.a) FROM p, m WHERE p.k IN (SELECT k FROM p WHERE good) AND EXISTS (SELECT 1 FROM u WHERE u.id = p.k))",
-        &["SemiJoin", "segment-reduce: sum"],
+        &["join_type=RightSemi", "segment-reduce: sum"],
         &["a row", "degree", "stage 3"],
     )
     .await;

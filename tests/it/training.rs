@@ -71,7 +71,11 @@ async fn the_order_of_many_rows_changes_nothing_but_rounding() {
             "TRAIN MINIMIZE (SELECT AVG({error}) FROM d JOIN u ON d.u = u.id JOIN i ON d.i = i.id) USING sgd (learning_rate => 2) FOR 4 STEPS {clauses}"
         );
         run(&s, &train).await;
-        numbers(&s, "SELECT bias, e[1], e[5] FROM u UNION ALL SELECT 0, e[1], e[5] FROM i").await
+        numbers(
+            &s,
+            "SELECT bias, e[1], e[5] FROM (SELECT 1 AS part, id, bias, e FROM u UNION ALL SELECT 2, id, 0, e FROM i) ORDER BY part, id",
+        )
+        .await
     };
     let (sorted, as_they_come) = (learned("").await, learned("BATCH 20000").await);
     near(&sorted, &as_they_come, 1e-12);
@@ -704,4 +708,36 @@ async fn strange_queries_train_or_are_refused_with_a_hint() {
     let unexplained: Vec<&String> =
         refused.iter().filter(|r| !r.contains("hint: ") || r.contains("stopped without a word") || r.contains("defect")).collect();
     assert!(unexplained.is_empty(), "refused without a hint:\n{unexplained:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_without_a_relaxation_learns_by_perturbation() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE d AS SELECT value AS x, CASE WHEN value % 37 >= 12 THEN 'hot' ELSE 'cold' END AS kind FROM range(370);
+         CREATE TABLE m (t DOUBLE LEARNABLE DEFAULT 20 CHECK (t BETWEEN 0 AND 36), w DOUBLE LEARNABLE DEFAULT 1); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    // Strings and a modulo of a live value: the exact engine alone can say how good it is.
+    let objective = "SELECT AVG(CASE WHEN (CASE WHEN floor(d.x % 37 + 0 * m.w) >= round(m.t) THEN 'hot' ELSE 'cold' END) = d.kind THEN 1.0 ELSE 0.0 END) FROM d, m";
+    let train = format!(
+        "TRAIN m.t MAXIMIZE ({objective}) USING adam (learning_rate => 0.5) FOR 80 STEPS RELAX (estimator => 'perturbed', samples => 4, temperature => 3, final_temperature => 0.3) SEED 7"
+    );
+    let log = log(&s, &train).await;
+    let (relaxed, exact, _) = end(&log);
+    assert!(exact == 1.0 && relaxed > 0.9 && relaxed <= 1.0, "{relaxed} {exact}");
+    let t = numbers(&s, "SELECT t, w FROM m").await;
+    assert!((11.5..12.5).contains(&t[0]) && t[1] == 1.0, "{t:?}");
+    assert_eq!(rows(&s, "SELECT COUNT(*) FROM nabla.steps").await, "80");
+    let explained = rows(&s, &format!("EXPLAIN {train}")).await;
+    assert!(explained.contains("perturbed: 4 exact runs a step") && explained.contains("m.t: perturbed, 1 x 1"), "{explained}");
+    let wrong = |clauses: &str| format!("TRAIN MAXIMIZE ({objective}) {clauses}");
+    fails(&s, &wrong("RELAX (estimator => 'perturbed', samples => 3)"), &["samples must be an even number of at least 2, not 3"]).await;
+    fails(&s, &wrong("RELAX (samples => 4)"), &["samples are of the perturbed estimator", "hint: "]).await;
+    fails(&s, &wrong("BATCH 7 RELAX (estimator => 'perturbed')"), &["no BATCH", "hint: leave BATCH out"]).await;
+    fails(&s, "TRAIN MINIMIZE (SELECT SUM(ln(0 - t)) FROM m) RELAX (estimator => 'perturbed')", &["the objective became NaN", "step 1"])
+        .await;
+    // The way out is named where a query has no relaxation.
+    fails(&s, &wrong(""), &["hint: "]).await;
 }

@@ -1,0 +1,128 @@
+//! A gradient without a relaxation, for any objective that can be evaluated: the parameters are perturbed, and the slope is
+//! read off the objective's answers. It estimates the gradient of the smoothed objective `E f(x + sigma e)`, with e standard normal
+//! and sigma the temperature, as the mean of `(f(x + sigma e) - f(x - sigma e)) e / (2 sigma)` over antithetic pairs
+//! (Nesterov and Spokoiny, 2017; Salimans et al., 2017). Both sides of a pair, and every step of every run of a seed,
+//! share their random numbers.
+
+use super::{Projection, Settings, Step};
+use crate::error::{Error, Place, Result};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::time::Instant;
+
+/// A parameter that is perturbed.
+pub struct Free {
+    /// Rows x width.
+    pub values: Vec<f64>,
+    pub width: usize,
+    pub projection: Option<Projection>,
+}
+
+/// Runs all steps with `pairs` pairs of evaluations each, and returns the smoothed objective where they end; `None` when the run
+/// was cancelled. `evaluate` gives the objective for the values of all parameters, or `None` for NULL.
+pub fn perturb(
+    parameters: &mut [Free],
+    settings: &Settings,
+    pairs: usize,
+    evaluate: &mut dyn FnMut(&[Vec<f64>]) -> Result<Option<f64>>,
+    observe: &mut dyn FnMut(Step) -> bool,
+) -> Result<Option<f64>> {
+    let start = Instant::now();
+    let mut optimizer = settings.optimizer.state::<f64>(parameters.iter().map(|p| p.values.len()));
+    let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
+    let sign = if settings.maximize { -1.0 } else { 1.0 };
+    for step in 1..=settings.steps {
+        let temperature = settings.temperature.at(step, settings.steps);
+        let (objective, gradients) = estimate(parameters, temperature, pairs, &mut random, evaluate).map_err(|e| located(e, step))?;
+        optimizer.advance();
+        let mut squares = 0.0;
+        for (number, (parameter, gradient)) in parameters.iter_mut().zip(&gradients).enumerate() {
+            let Free { values, width, projection } = parameter;
+            squares += optimizer.update(number, values, gradient, *width, projection.as_ref(), sign);
+        }
+        let elapsed = start.elapsed();
+        let rows_per_second = 2.0 * pairs as f64 * step as f64 / elapsed.as_secs_f64().max(1e-9);
+        let line = Step { step, epoch: step, objective, temperature, gradient_norm: squares.sqrt(), rows_per_second, elapsed };
+        if !observe(line) {
+            return Ok(None);
+        }
+    }
+    let last = settings.temperature.last;
+    let (objective, _) = estimate(parameters, last, pairs, &mut random, evaluate).map_err(|e| located(e, settings.steps))?;
+    Ok(Some(objective))
+}
+
+/// The smoothed objective, and its gradient with respect to each parameter.
+fn estimate(
+    parameters: &[Free],
+    sigma: f64,
+    pairs: usize,
+    random: &mut ChaCha8Rng,
+    evaluate: &mut dyn FnMut(&[Vec<f64>]) -> Result<Option<f64>>,
+) -> Result<(f64, Vec<Vec<f64>>)> {
+    let mut gradients: Vec<Vec<f64>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
+    let mut sum = 0.0;
+    for _ in 0..pairs {
+        let noise: Vec<Vec<f64>> = parameters.iter().map(|p| p.values.iter().map(|_| normal(random)).collect()).collect();
+        let mut at = |side: f64| {
+            let moved = |p: &Free, e: &Vec<f64>| p.values.iter().zip(e).map(|(x, e)| x + side * sigma * e).collect();
+            let values: Vec<Vec<f64>> = parameters.iter().zip(&noise).map(|(p, e)| moved(p, e)).collect();
+            match evaluate(&values)? {
+                Some(value) if value.is_finite() => Ok(value),
+                value => Err(Error::new(format!("the objective became {}", value.map_or("NULL".into(), |v| v.to_string())))),
+            }
+        };
+        let (above, below): (f64, f64) = (at(1.0)?, at(-1.0)?);
+        sum += above + below;
+        let slope = (above - below) / (2.0 * sigma * pairs as f64);
+        for (gradient, noise) in gradients.iter_mut().zip(&noise) {
+            for (g, e) in gradient.iter_mut().zip(noise) {
+                *g += slope * e;
+            }
+        }
+    }
+    Ok((sum / (2.0 * pairs as f64), gradients))
+}
+
+fn located(error: Error, step: u64) -> Error {
+    error
+        .at(Place::Step { step, operator: "the objective at perturbed parameters".into() })
+        .hint("lower the temperature, or use COALESCE(..., 0); the database keeps its values")
+}
+
+/// A standard normal number (Box and Muller, 1958).
+fn normal(random: &mut ChaCha8Rng) -> f64 {
+    let mut unit = || ((random.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let (u, v) = (unit(), unit());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::training::{Optimizer, Temperature};
+
+    #[test]
+    fn a_step_function_is_climbed_and_the_estimate_is_the_smoothed_slope() {
+        // E step(x + sigma e) has the slope of the normal distribution function.
+        let free = |x: f64| Free { values: vec![x], width: 1, projection: None };
+        let step = |x: &[Vec<f64>]| Ok(Some(if x[0][0] > 1.0 { 1.0 } else { 0.0 }));
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let (value, slope) = estimate(&[free(0.5)], 0.5, 200_000, &mut random, &mut { step }).unwrap();
+        let (density, distribution) = ((-0.5f64).exp() / std::f64::consts::TAU.sqrt() / 0.5, 0.158_655_253_931_457);
+        assert!((value - distribution).abs() < 3e-3, "{value} {distribution}");
+        assert!((slope[0][0] - density).abs() < 1e-2, "{} {density}", slope[0][0]);
+
+        let settings = Settings {
+            maximize: true,
+            optimizer: Optimizer::Adam { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+            steps: 60,
+            batch: None,
+            temperature: Temperature { first: 0.5, last: 0.1 },
+            seed: 1,
+        };
+        let mut parameters = [free(0.2)];
+        let objective = perturb(&mut parameters, &settings, 8, &mut { step }, &mut |_| true).unwrap();
+        assert!(parameters[0].values[0] > 1.1 && objective > Some(0.8), "{:?} {objective:?}", parameters[0].values);
+    }
+}
