@@ -176,6 +176,10 @@ pub enum Comparison {
     NotEqual,
 }
 
+/// What `layer_norm` adds to a variance, and the least logarithm in `bce`: PyTorch's.
+pub const LAYER_NORM_EPSILON: f64 = 1e-5;
+pub const LEAST_LOGARITHM: f64 = -100.0;
+
 /// A function of vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vector {
@@ -190,6 +194,9 @@ pub enum Vector {
     MatVec,
     Softmax,
     LogSoftmax,
+    LayerNorm,
+    CrossEntropy,
+    Bce,
 }
 
 impl Vector {
@@ -205,6 +212,9 @@ impl Vector {
         Vector::MatVec,
         Vector::Softmax,
         Vector::LogSoftmax,
+        Vector::LayerNorm,
+        Vector::CrossEntropy,
+        Vector::Bce,
     ];
 
     /// The SQL name.
@@ -221,12 +231,15 @@ impl Vector {
             Vector::MatVec => "matvec",
             Vector::Softmax => "softmax",
             Vector::LogSoftmax => "log_softmax",
+            Vector::LayerNorm => "layer_norm",
+            Vector::CrossEntropy => "cross_entropy",
+            Vector::Bce => "bce",
         }
     }
 
     pub fn arity(self) -> usize {
         match self {
-            Vector::ArrayNormalize | Vector::ArraySum | Vector::Softmax | Vector::LogSoftmax => 1,
+            Vector::ArrayNormalize | Vector::ArraySum | Vector::Softmax | Vector::LogSoftmax | Vector::LayerNorm => 1,
             _ => 2,
         }
     }

@@ -99,6 +99,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "SELECT SUM(inner_product(e.v, f.v) * cosine_distance(e.v, f.v) + array_distance(e.v, f.v)) FROM e JOIN e AS f ON e.id = f.id + 1",
     },
     Relaxation {
+        name: "cross_entropy, bce, layer_norm",
+        meaning: "compositions of the above",
+        example: "SELECT SUM(cross_entropy(layer_norm(e.v), e.id % 4)) + SUM(bce(sigmoid(e.w * m.b), e.id % 2)) FROM e, m",
+    },
+    Relaxation {
         name: "softmax",
         meaning: "exp over its sum",
         example: "SELECT SUM(inner_product(softmax(e.v), log_softmax(array_scale(e.v, m.a)))) FROM e, m",

@@ -2,14 +2,17 @@
 //! gradients need no lines of their own. Values as DataFusion's functions of the same names give them.
 
 use super::{Number, Workplace};
-use crate::algebra::{Expression, Source, Vector};
+use crate::algebra::{Expression, LAYER_NORM_EPSILON, LEAST_LOGARITHM, Source, Vector};
 use crate::error::Error;
 use crate::program::{Graph, Lanes, ONE, Slot, Value};
 use crate::scalar::{Binary, Unary};
 
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn vector(&mut self, f: Vector, arguments: &[Expression]) -> Number {
-        let numbers: Vec<Number> = arguments.iter().map(|a| self.expression(a)).collect();
+        let mut numbers: Vec<Number> = arguments.iter().map(|a| self.expression(a)).collect();
+        if f == Vector::CrossEntropy {
+            numbers[1] = self.one_hot(numbers[1], self.all.graph.width(numbers[0].value));
+        }
         let presence = numbers.iter().fold(None, |all, n| self.both(all, n.presence));
         let graph = self.graph();
         // A column without any vector has no width of its own: it takes that of the others.
@@ -40,11 +43,10 @@ impl<R: Lanes> Workplace<'_, R> {
                 let e = exponentials(&graph, v[0]);
                 graph.scale(graph.divide(graph.number(1.0), graph.sum(e)), e)
             }
-            Vector::LogSoftmax => {
-                let shifted = shifted(&graph, v[0]);
-                let total = graph.unary(Unary::Ln, graph.sum(graph.unary(Unary::Exp, shifted)));
-                graph.binary(Binary::Subtract, shifted, graph.spread(total, graph.width(shifted)))
-            }
+            Vector::LogSoftmax => log_softmax(&graph, v[0]),
+            Vector::LayerNorm => layer_norm(&graph, v[0]),
+            Vector::CrossEntropy => graph.unary(Unary::Negate, graph.dot(log_softmax(&graph, v[0]), v[1])),
+            Vector::Bce => binary_cross_entropy(&graph, v[0], v[1]),
         };
         Number { value, presence }
     }
@@ -56,6 +58,36 @@ impl<R: Lanes> Workplace<'_, R> {
         let Expression::Input { input, column } = matrix else { return None };
         let Source::Table(_) = self.stage.inputs[*input].source else { return None };
         self.all.dimensions[*column].last().copied()
+    }
+
+    /// Class numbers, counted from 0, as vectors with a 1 at their place; a vector of probabilities is one already.
+    fn one_hot(&mut self, label: Number, classes: usize) -> Number {
+        let graph = self.graph();
+        if graph.width(label.value) != 1 || classes == 1 {
+            return label;
+        }
+        let number = graph.constant(label.value);
+        let labels: Vec<f64> = match (number, graph.residual_slot(label.value)) {
+            (Some(number), _) => vec![number],
+            (None, Some(slot)) => self.all.residuals[slot as usize].iter().map(|x| x.wide()).collect(),
+            _ => {
+                let error =
+                    Error::new("the label of cross_entropy is live").hint("a label is a frozen class number, or a vector of probabilities");
+                return self.all.refuse(error);
+            }
+        };
+        let is_class = |x: &&f64| x.fract() == 0.0 && (0.0..classes as f64).contains(*x);
+        if let Some(wrong) = labels.iter().find(|x| !is_class(x)) {
+            let error = Error::new(format!("the label {wrong} of cross_entropy is not a class of {classes} logits"));
+            return self.all.refuse(error.hint("classes are counted from 0"));
+        }
+        let mut vectors = vec![R::ZERO; labels.len() * classes];
+        for (row, label) in labels.iter().enumerate() {
+            vectors[row * classes + *label as usize] = R::ONE;
+        }
+        self.all.residuals.push(vectors);
+        let value = graph.residual(self.all.residuals.len() as Slot - 1, graph.domain_of(label.value), classes);
+        Number { value, ..label }
     }
 
     /// One element of a vector, as its inner product with a unit vector.
@@ -80,6 +112,8 @@ fn mismatch(graph: &Graph, f: Vector, v: &[Value], columns: Option<usize>) -> Op
         (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => {
             a != b
         }
+        (Vector::CrossEntropy, [a, b]) => a != b,
+        (Vector::Bce, [a, b]) => *a != 1 || *b != 1,
         (Vector::ArrayScale, [_, s]) => *s != 1,
         (Vector::MatVec, [m, v]) => m % v != 0 || columns.is_some_and(|c| c != *v),
         _ => false,
@@ -109,4 +143,27 @@ fn shifted(graph: &Graph, v: Value) -> Value {
 fn exponentials(graph: &Graph, v: Value) -> Value {
     let shifted = shifted(graph, v);
     graph.unary(Unary::Exp, shifted)
+}
+
+fn log_softmax(graph: &Graph, v: Value) -> Value {
+    let shifted = shifted(graph, v);
+    let total = graph.unary(Unary::Ln, graph.sum(graph.unary(Unary::Exp, shifted)));
+    graph.subtract(shifted, graph.spread(total, graph.width(shifted)))
+}
+
+/// Less the mean, over the standard deviation (Ba, Kiros and Hinton, 2016).
+fn layer_norm(graph: &Graph, v: Value) -> Value {
+    let width = graph.width(v);
+    let mean = |x: Value| graph.multiply(graph.number(1.0 / width as f64), x);
+    let centred = graph.subtract(v, graph.spread(mean(graph.sum(v)), width));
+    let variance = graph.add(mean(graph.dot(centred, centred)), graph.number(LAYER_NORM_EPSILON));
+    graph.scale(graph.divide(graph.number(1.0), graph.unary(Unary::Sqrt, variance)), centred)
+}
+
+/// -(y ln p + (1 - y) ln(1 - p)), with logarithms of at least -100.
+fn binary_cross_entropy(graph: &Graph, p: Value, y: Value) -> Value {
+    let least = |x: Value| graph.binary(Binary::Greatest, x, graph.number(LEAST_LOGARITHM));
+    let hit = graph.multiply(y, least(graph.unary(Unary::Ln, p)));
+    let miss = graph.multiply(graph.complement(y), least(graph.unary(Unary::LnOneMinus, p)));
+    graph.unary(Unary::Negate, graph.add(hit, miss))
 }

@@ -1,5 +1,6 @@
 //! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have.
 
+use crate::algebra::{LAYER_NORM_EPSILON, LEAST_LOGARITHM};
 use crate::error::{Error, Result};
 use crate::scalar::Unary;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray};
@@ -21,8 +22,11 @@ pub fn register(context: &SessionContext) {
             signature: Signature::uniform(1, vec![DataType::Float64, DataType::Float32], Volatility::Immutable),
         }));
     }
-    for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax] {
+    for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax, Rows::LayerNorm] {
         context.register_udf(ScalarUDF::from(RowFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
+    }
+    for kind in [Loss::CrossEntropy, Loss::Bce] {
+        context.register_udf(ScalarUDF::from(LossFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
     }
     for (name, arguments) in [("detach", 1), ("hard", 1), ("soft", 2)] {
         context.register_udf(ScalarUDF::from(First { name, signature: Signature::any(arguments, Volatility::Immutable) }));
@@ -94,6 +98,7 @@ enum Rows {
     MatVec,
     Softmax,
     LogSoftmax,
+    LayerNorm,
 }
 
 /// A function of vectors that gives a vector for each row.
@@ -113,6 +118,7 @@ impl ScalarUDFImpl for RowFunction {
             Rows::MatVec => "matvec",
             Rows::Softmax => "softmax",
             Rows::LogSoftmax => "log_softmax",
+            Rows::LayerNorm => "layer_norm",
         }
     }
 
@@ -157,13 +163,105 @@ impl RowFunction {
                 let (e, sum) = exponentials(&last);
                 e.into_iter().map(|x| x / sum).collect()
             }
-            Rows::LogSoftmax => {
-                let top = last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let (_, sum) = exponentials(&last);
-                last.iter().map(|x| x - top - sum.ln()).collect()
+            Rows::LogSoftmax => log_softmax(&last),
+            Rows::LayerNorm => {
+                let count = last.len() as f64;
+                let mean = last.iter().sum::<f64>() / count;
+                let variance = last.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
+                last.iter().map(|x| (x - mean) / (variance + LAYER_NORM_EPSILON).sqrt()).collect()
             }
         }))
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Loss {
+    CrossEntropy,
+    Bce,
+}
+
+/// How far a prediction is from what was seen, as a number for each row.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct LossFunction {
+    kind: Loss,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for LossFunction {
+    fn name(&self) -> &str {
+        if self.kind == Loss::Bce { "bce" } else { "cross_entropy" }
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// `bce(p, y)`; `cross_entropy(logits, label)` with a class number, counted from 0, or a vector of probabilities.
+    fn coerce_types(&self, arguments: &[DataType]) -> EngineResult<Vec<DataType>> {
+        let [_, seen] = arguments else {
+            return Err(Error::new(format!("{} takes 2 arguments, not {}", self.name(), arguments.len())).into());
+        };
+        let vector = list_of(DataType::Float64);
+        let is_vector = matches!(seen, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..));
+        Ok(match self.kind {
+            Loss::Bce => vec![DataType::Float64, DataType::Float64],
+            Loss::CrossEntropy if is_vector => vec![vector.clone(), vector],
+            Loss::CrossEntropy => vec![vector, DataType::Float64],
+        })
+    }
+
+    fn return_type(&self, _: &[DataType]) -> EngineResult<DataType> {
+        Ok(DataType::Float64)
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
+        let arrays = arguments.args.iter().map(|a| a.to_array(arguments.number_rows)).collect::<EngineResult<Vec<_>>>()?;
+        let losses = (0..arguments.number_rows).map(|i| {
+            if arrays.iter().any(|a| a.is_null(i)) {
+                return Ok(None);
+            }
+            Ok(Some(match self.kind {
+                Loss::Bce => binary_cross_entropy(real(&arrays[0], i), real(&arrays[1], i)),
+                Loss::CrossEntropy => cross_entropy(&numbers(&arrays[0].as_list::<i32>().value(i)), &arrays[1], i)?,
+            }))
+        });
+        Ok(ColumnarValue::Array(Arc::new(losses.collect::<Result<Float64Array>>()?)))
+    }
+}
+
+fn cross_entropy(logits: &[f64], label: &ArrayRef, i: usize) -> Result<f64> {
+    let logarithms = log_softmax(logits);
+    if let Some(lists) = label.as_list_opt::<i32>() {
+        let probabilities = numbers(&lists.value(i));
+        if probabilities.len() != logits.len() {
+            return Err(Error::new(format!(
+                "dimension mismatch in cross_entropy: {} logits and {} probabilities",
+                logits.len(),
+                probabilities.len()
+            )));
+        }
+        return Ok(-logarithms.iter().zip(probabilities).map(|(l, p)| l * p).sum::<f64>());
+    }
+    let class = real(label, i);
+    let found = (class.fract() == 0.0 && class >= 0.0).then(|| logarithms.get(class as usize)).flatten();
+    found.map(|l| -l).ok_or_else(|| {
+        Error::new(format!("the label {class} of cross_entropy is not a class of {} logits", logits.len()))
+            .hint("classes are counted from 0")
+    })
+}
+
+fn binary_cross_entropy(p: f64, y: f64) -> f64 {
+    -(y * p.ln().max(LEAST_LOGARITHM) + (1.0 - y) * (-p).ln_1p().max(LEAST_LOGARITHM))
+}
+
+fn real(array: &ArrayRef, i: usize) -> f64 {
+    array.as_primitive::<Float64Type>().value(i)
+}
+
+fn log_softmax(v: &[f64]) -> Vec<f64> {
+    let top = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (_, sum) = exponentials(v);
+    v.iter().map(|x| x - top - sum.ln()).collect()
 }
 
 fn inner_product(a: &[f64], b: &[f64]) -> Result<f64> {

@@ -482,6 +482,9 @@ async fn functions_with_another_name_in_sql_have_their_values() {
         "SELECT SUM((e.v <-> f.v) + (e.v <#> f.v) + (e.v <=> f.v)) FROM e JOIN e f ON e.id = f.id + 1",
         "SELECT SUM(inner_product(e.v, [1.0, 2.0, -1.0, 0.5])) FROM e",
         "SELECT SUM(e.v[2] * e.w) FROM e",
+        "SELECT SUM(cross_entropy(e.v, e.id % 4) + cross_entropy(e.v, softmax(e.v)) + cross_entropy(e.v, 2)) FROM e",
+        "SELECT SUM(inner_product(layer_norm(e.v), e.v)) FROM e",
+        "SELECT SUM(bce(sigmoid(r.x * m.b), CAST(r.truth AS INT)) + bce(m.b * 0, 1) + bce(m.b * 0 + 1, r.g % 2)) FROM r, m",
     ] {
         assert!(limit(&s, objective, "temperature => 0.5", 1e-7).await, "NULL: {objective}");
     }

@@ -11,6 +11,7 @@ mod explain;
 mod language;
 mod laws;
 mod programs;
+mod readme;
 mod relaxed;
 mod subqueries;
 mod training;

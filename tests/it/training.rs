@@ -496,6 +496,11 @@ async fn every_refusal_says_what_and_where_and_what_to_do_and_changes_nothing() 
             "TRAIN MINIMIZE (SELECT SUM(inner_product(v.e, [1.0, 2.0])) FROM v)",
             &["dimension mismatch in inner_product", "3 and 2", "hint: "],
         ),
+        (
+            "TRAIN MINIMIZE (SELECT SUM(cross_entropy(v.e, v.id)) FROM v)",
+            &["the label 3 of cross_entropy is not a class of 3 logits", "hint: "],
+        ),
+        ("TRAIN MINIMIZE (SELECT SUM(cross_entropy(v.e, v.e[1])) FROM v)", &["the label of cross_entropy is live", "hint: "]),
         ("TRAIN MINIMIZE (SELECT SUM(array_sum(matvec(v.w, [1.0, 2.0]))) FROM v)", &["dimension mismatch in matvec", "hint: "]),
         (
             "TRAIN MINIMIZE (SELECT SUM(inner_product(v.e, CASE WHEN d.x > 0 THEN [1.0, 2.0] ELSE [1.0, 2.0, 3.0] END)) FROM v, d)",
