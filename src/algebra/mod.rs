@@ -1,6 +1,12 @@
 //! Our own operators and expressions, as plain data: what is left of a query when its frozen part has
 //! been taken out. This room never hears of DataFusion, of gradients or of how anything is computed.
 
+mod order;
+mod output;
+mod read;
+
+pub use order::{Order, Ranking, Running};
+
 use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
 
@@ -64,6 +70,9 @@ pub enum Source {
 pub enum Grouping {
     /// The rows as they are: the stage is a list of rows that the next one reads.
     Rows,
+    /// The rows as they are, those of equal frozen keys next to each other, for what depends on a row's place among them.
+    /// Without keys, all rows together.
+    Partitions,
     /// One row for each distinct value of the frozen keys.
     Keys,
     /// The same, where a group stands for a row of a query around this one, which has it even when nothing is in it:
@@ -89,22 +98,48 @@ pub struct Output {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputValue {
-    /// A value of each row (only with [`Grouping::Rows`]).
+    /// A value of each row (only with [`Grouping::Rows`] and [`Grouping::Partitions`]).
     Row(Expression),
+    /// What the place of each row in its partition is worth (only with [`Grouping::Partitions`]).
+    Ranked {
+        ranking: Ranking,
+        order: Order,
+    },
     Aggregate {
         aggregate: Aggregate,
         argument: Option<Expression>,
         filter: Option<Predicate>,
     },
+    /// Of each row, the sum or the count of the rows of its partition before it, and up to it with `through`
+    /// (only with [`Grouping::Partitions`]).
+    Running {
+        running: Running,
+        argument: Option<Expression>,
+        filter: Option<Predicate>,
+        through: bool,
+    },
+    /// The value of the first row of a group in a live order.
+    First {
+        value: Expression,
+        ignore_nulls: bool,
+        order: Order,
+        filter: Option<Predicate>,
+    },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Aggregate {
     Count,
     Sum,
     Avg,
+    Min,
+    Max,
+    /// Interpolated between the rows around this fraction of the others, MEDIAN being 0.5.
+    Quantile(f64),
     /// The degree to which a group has a row: 1 - prod(1 - w).
     Presence,
+    /// The same where at most one of the group's rows is ever present: sum w.
+    PresenceOfOne,
     /// The degree to which a group has no row: prod(1 - w).
     Absence,
 }
@@ -251,7 +286,7 @@ pub struct Rows<R> {
     pub count: usize,
     /// One for each residual of the stage.
     pub columns: Vec<Column<R>>,
-    /// With keys: the group of each row, ascending, and how many groups there are.
+    /// With keys: the group (or partition) of each row, ascending, and how many groups there are.
     pub groups: Option<(Arc<[u32]>, usize)>,
 }
 

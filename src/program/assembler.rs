@@ -218,7 +218,14 @@ impl<'a> Assembler<'a> {
                 inner = width(x);
                 Action::Outer(self.operand(u), self.operand(x))
             }
-            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::SegmentSum(..) | Op::Total(..) => {
+            Op::Constant(_)
+            | Op::Setting(_)
+            | Op::Parameter(_)
+            | Op::Residual(_)
+            | Op::Count(_)
+            | Op::SegmentSum(..)
+            | Op::Total(..)
+            | Op::Segment(..) => {
                 unreachable!("leaves and sums lie in memory")
             }
         };

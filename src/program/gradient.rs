@@ -2,6 +2,7 @@
 //! Nothing is recorded at run time, so derivatives of derivatives come from the same code.
 
 use super::graph::{Domain, Graph, ONE, Op, Symbol, Value};
+use super::segment;
 use crate::scalar::{Binary, Slope, Unary};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -107,7 +108,7 @@ impl<'g> Sweep<'g> {
                     continue;
                 };
                 let reduced = match node.op {
-                    Op::Total(..) | Op::SegmentSum(..) | Op::Gather(..) => contribution,
+                    Op::Total(..) | Op::SegmentSum(..) | Op::Gather(..) | Op::Segment(..) => contribution,
                     _ if self.graph.domain_of(operand) == ONE && node.domain != ONE => reduce(self.graph, contribution, node.domain),
                     _ => contribution,
                 };
@@ -187,6 +188,7 @@ fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> 
         }
         Op::SegmentSum(x, index) => vec![(x, graph.gather(adjoint, index))],
         Op::Total(x, _) => vec![(x, adjoint)],
+        Op::Segment(segment, segments) => segment::adjoints(graph, value, segment, segments, adjoint),
     }
 }
 
@@ -279,7 +281,7 @@ fn maps_only(graph: &Graph, sweep: &Sweep, value: Value) -> bool {
         if !sweep.is_live(v) || !seen.insert(v) || node.domain == ONE {
             continue;
         }
-        if matches!(node.op, Op::Gather(..) | Op::SegmentSum(..) | Op::Total(..)) {
+        if matches!(node.op, Op::Gather(..) | Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..)) {
             return false;
         }
         stack.extend(node.op.operands());
@@ -292,7 +294,7 @@ fn depends_on_a_sum(graph: &Graph, value: Value) -> bool {
     let (mut stack, mut seen) = (vec![value], HashSet::new());
     while let Some(v) = stack.pop() {
         let op = graph.node(v).op;
-        if matches!(op, Op::Total(..) | Op::SegmentSum(..)) {
+        if matches!(op, Op::Total(..) | Op::SegmentSum(..) | Op::Segment(..)) {
             return true;
         }
         stack.extend(op.operands().filter(|o| seen.insert(*o)));

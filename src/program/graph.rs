@@ -1,6 +1,7 @@
 //! The program as a graph of values, each over one domain, made by constructors that share equal
 //! values and compute a value before the gather that spreads it. It never hears of SQL.
 
+use super::segment::{Segment, Segments};
 use crate::scalar::{Binary, Field, Unary};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -57,6 +58,8 @@ pub(super) enum Op {
     SegmentSum(Value, Index),
     /// Sum over all rows of a domain.
     Total(Value, Domain),
+    /// What needs all rows of a segment at once.
+    Segment(Segment, Segments),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -415,7 +418,7 @@ impl Graph {
         Some(self.gather(before, index))
     }
 
-    fn push(&self, domain: Domain, width: usize, op: Op) -> Value {
+    pub(super) fn push(&self, domain: Domain, width: usize, op: Op) -> Value {
         let node = Node { domain, width: width as u32, op };
         let mut nodes = self.0.borrow_mut();
         if let Some(&value) = nodes.shared.get(&node) {
@@ -433,8 +436,11 @@ impl Graph {
 impl Op {
     /// The values that an operation reads.
     pub(super) fn operands(self) -> impl Iterator<Item = Value> {
+        if let Op::Segment(segment, _) = self {
+            return segment.operands().into_iter().flatten();
+        }
         let (a, b, c) = match self {
-            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) => (None, None, None),
+            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::Segment(..) => (None, None, None),
             Op::Unary(_, x)
             | Op::Sum(x)
             | Op::Greatest(x)
@@ -448,7 +454,7 @@ impl Op {
             }
             Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
         };
-        [a, b, c].into_iter().flatten()
+        [a, b, c, None].into_iter().flatten()
     }
 
     pub(super) fn is_leaf(self) -> bool {

@@ -6,6 +6,7 @@ use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
 use super::kernel;
 use super::reduce::{self, Span};
 use super::schedule::{Action, Instruction, Operand, Pass, schedule};
+use super::segment::Step;
 use crate::scalar::Real;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -17,6 +18,8 @@ pub type Active = Option<Vec<u32>>;
 /// A compiled graph with its memory.
 pub struct Machine<R> {
     passes: Vec<Pass>,
+    /// Whole-segment operations, each with the number of the pass that it comes before.
+    steps: Vec<(usize, Step)>,
     blocks: Vec<Vec<Block<R>>>,
     memory: Memory<R>,
     outputs: Vec<Value>,
@@ -64,7 +67,8 @@ impl<R: kernel::Lanes> Machine<R> {
     /// Compiles `outputs`. `residuals[slot]` holds rows x width numbers, row-major. A machine that will
     /// run over samples of the rows uses one block for each pass.
     pub fn build(graph: &Graph, residuals: Arc<Vec<Vec<R>>>, outputs: &[Value], sampled: bool) -> Self {
-        let passes = schedule(graph, outputs);
+        let (passes, steps) = schedule(graph, outputs);
+        let steps: Vec<(usize, Step)> = steps.into_iter().map(|(before, v)| (before, Step::new(graph, v, sampled))).collect();
         let nodes = graph.0.borrow();
         let mut memory = Memory {
             columns: vec![],
@@ -74,7 +78,8 @@ impl<R: kernel::Lanes> Machine<R> {
             indices: nodes.indices.iter().map(|i| i.rows.clone()).collect(),
         };
         let (mut settings, mut parameters, mut counts) = (vec![vec![]; nodes.settings.len()], HashMap::new(), vec![]);
-        let stored: Vec<Value> = passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied().collect();
+        let stored: HashSet<Value> =
+            passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied().chain(steps.iter().map(|s| s.1.value)).collect();
         for (i, node) in nodes.nodes.iter().enumerate() {
             let rows = nodes.domains[node.domain.0 as usize].rows;
             if let Op::Residual(slot) = node.op {
@@ -104,7 +109,7 @@ impl<R: kernel::Lanes> Machine<R> {
         let blocks = passes.iter().map(|pass| blocks(graph, pass, &memory, nodes.domains[pass.domain.0 as usize].rows, sampled)).collect();
         let active = vec![None; nodes.domains.len()];
         let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
-        Self { passes, blocks, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
+        Self { passes, steps, blocks, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
     }
 
     /// Sets a number that may change between steps.
@@ -157,13 +162,19 @@ impl<R: kernel::Lanes> Machine<R> {
 
     /// Bytes that a step needs beyond residuals and parameters.
     pub fn bytes(&self) -> usize {
-        let stored: usize = self.passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).map(|v| self.memory.column(*v).len()).sum();
+        let by_passes = self.passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied();
+        let stored: usize = by_passes.chain(self.steps.iter().map(|s| s.1.value)).map(|v| self.memory.column(v).len()).sum();
+        let selecting: usize = self.steps.iter().map(|s| s.1.bytes()).sum();
         let worked: usize = self.blocks.iter().flatten().map(|b| b.workspace.numbers()).sum();
-        (stored + worked) * size_of::<R>()
+        (stored + worked) * size_of::<R>() + selecting
     }
 
     pub fn run(&mut self) {
-        for (pass, blocks) in self.passes.iter().zip(&mut self.blocks) {
+        let mut steps = self.steps.iter_mut().peekable();
+        for (number, (pass, blocks)) in self.passes.iter().zip(&mut self.blocks).enumerate() {
+            while let Some((_, step)) = steps.next_if(|s| s.0 <= number) {
+                select(step, &mut self.memory, &self.active);
+            }
             let (memory, active) = (&self.memory, self.active[pass.domain.0 as usize].as_deref());
             match blocks.as_mut_slice() {
                 [block] => block.run(pass, memory, active),
@@ -171,10 +182,16 @@ impl<R: kernel::Lanes> Machine<R> {
             }
             deliver(pass, blocks, &mut self.memory, active);
         }
+        steps.for_each(|(_, step)| select(step, &mut self.memory, &self.active));
     }
 
     pub(super) fn passes(&self) -> &[Pass] {
         &self.passes
+    }
+
+    /// Whole-segment operations, each with the number of the pass that it comes before.
+    pub(super) fn steps(&self) -> &[(usize, Step)] {
+        &self.steps
     }
 
     pub(super) fn domain_name(&self, domain: Domain) -> &str {
@@ -207,7 +224,7 @@ impl<R: Real> Memory<R> {
         self.widths[value.0 as usize] as usize
     }
 
-    fn column_mut(&mut self, value: Value) -> &mut [R] {
+    fn column_mut(&mut self, value: Value) -> &mut Vec<R> {
         match self.places[value.0 as usize] {
             Place::Column(c) => &mut self.columns[c as usize],
             _ => unreachable!("only stored values are written"),
@@ -267,6 +284,13 @@ fn span(parents: &[u32]) -> Span {
     let end = parents.iter().max().map_or(0, |p| *p as usize + 1);
     let runs = parents.chunk_by(|a, b| a == b).count();
     Span { first, end, runs: runs * LONG_RUN <= parents.len() }
+}
+
+/// Runs a whole-segment operation into its column.
+fn select<R: kernel::Lanes>(step: &mut Step, memory: &mut Memory<R>, active: &[Active]) {
+    let mut out = std::mem::take(memory.column_mut(step.value));
+    step.run(memory, &mut out, active[step.child].as_deref(), active[step.parent].as_deref());
+    *memory.column_mut(step.value) = out;
 }
 
 /// Moves what the blocks stored and summed into the columns, block after block.

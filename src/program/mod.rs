@@ -8,6 +8,7 @@
 //! | `map` (elementwise functions, inner products, matrix products) | `map` |
 //! | `gather` (parent row -> child row) | `segment_sum` |
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
+//! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see [`segment`] |
 
 mod assembler;
 mod fusion;
@@ -23,12 +24,14 @@ mod print;
 mod reduce;
 mod sample;
 mod schedule;
+mod segment;
 
 pub use gradient::gradient;
 pub use graph::{Domain, Graph, Index, ONE, Slot, Value};
 pub use kernel::Lanes;
 pub use machine::{Active, Machine};
 pub use sample::Sampling;
+pub use segment::Segments;
 
 #[cfg(test)]
 mod tests;

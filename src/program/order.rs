@@ -21,7 +21,8 @@ struct Parents {
 
 impl Graph {
     /// Sorts each domain by tiles of its second largest sums and then by its largest; residuals (`residuals[slot]`, rows x width)
-    /// and indices alike. Domains that hold a parameter or one of `outputs` keep the order that the caller knows.
+    /// and indices alike. Domains that hold a parameter or one of `outputs` keep the order that the caller knows, and so does
+    /// what lies in segments.
     pub fn sort_rows<R: Copy>(&self, residuals: &mut [Vec<R>], outputs: &[Value]) {
         for (domain, parents) in self.parents(outputs) {
             let order = self.order(parents);
@@ -37,7 +38,13 @@ impl Graph {
     fn parents(&self, outputs: &[Value]) -> BTreeMap<Domain, Parents> {
         let nodes = self.0.borrow();
         let parameters = nodes.nodes.iter().filter(|n| matches!(n.op, Op::Parameter(_))).map(|n| n.domain);
-        let fixed: HashSet<Domain> = parameters.chain(outputs.iter().map(|o| nodes.nodes[o.0 as usize].domain)).chain([ONE]).collect();
+        let mut fixed: HashSet<Domain> = parameters.chain(outputs.iter().map(|o| nodes.nodes[o.0 as usize].domain)).chain([ONE]).collect();
+        for node in &nodes.nodes {
+            if let Op::Segment(_, segments) = node.op {
+                let (child, parent) = self.sides(segments);
+                fixed.extend([child, parent]);
+            }
+        }
         let mut sums: BTreeMap<Domain, BTreeMap<Index, (usize, usize)>> = BTreeMap::new();
         for node in &nodes.nodes {
             let Op::SegmentSum(_, index) = node.op else { continue };

@@ -2,6 +2,7 @@
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::machine::Active;
+use super::segment::Segments;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ enum Step {
     Read { child: usize, parent: usize, rows: Arc<[u32]> },
     /// Rows of `parent` are sums over rows of `child`: `members[starts[p]..starts[p + 1]]`.
     Summed { parent: usize, child: usize, starts: Vec<u32>, members: Vec<u32> },
+    /// Rows of a domain are selected among all its rows.
+    Whole { domain: usize, rows: u32 },
 }
 
 impl Sampling {
@@ -35,6 +38,14 @@ impl Sampling {
             match graph.node(v).op {
                 Op::Gather(x, index) if !graph.node(x).op.is_leaf() && seen.insert((false, index)) => steps.push(read(graph, index)),
                 Op::SegmentSum(_, index) if seen.insert((true, index)) => steps.push(summed(graph, index)),
+                // A row that is read needs its whole segment.
+                Op::Segment(_, Segments::Of(index)) => {
+                    steps.extend(seen.insert((false, index)).then(|| read(graph, index)));
+                    steps.extend(seen.insert((true, index)).then(|| summed(graph, index)));
+                }
+                Op::Segment(_, Segments::All(domain)) if domain != outermost => {
+                    steps.push(Step::Whole { domain: domain.0 as usize, rows: graph.rows(domain) as u32 });
+                }
                 _ => {}
             }
         }
@@ -64,6 +75,7 @@ impl Sampling {
                     };
                     active[*child].get_or_insert_default().extend(needed);
                 }
+                Step::Whole { domain, rows } => active[*domain] = Some((0..*rows).collect()),
             }
         }
         active[ONE.0 as usize] = None;

@@ -119,12 +119,15 @@ pub(super) struct Pass {
     pub sums: Vec<Value>,
 }
 
-pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> Vec<Pass> {
+/// The passes in order, and the whole-segment operations, each with the number of the pass that it comes before.
+pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> (Vec<Pass>, Vec<(usize, Value)>) {
     let plan = Plan::new(graph, outputs);
     let mut keys: BTreeSet<(u32, Domain)> = BTreeSet::new();
     keys.extend(plan.stored.iter().map(|&v| (plan.time(v), graph.domain_of(v))));
     keys.extend(plan.sums.keys().copied());
-    keys.into_iter().map(|(time, domain)| Assembler::new(graph, &plan, time, domain).pass()).collect()
+    let steps = plan.steps.iter().map(|&(time, v)| (keys.iter().filter(|(pass, _)| *pass < time).count(), v)).collect();
+    let passes = keys.into_iter().map(|(time, domain)| Assembler::new(graph, &plan, time, domain).pass()).collect();
+    (passes, steps)
 }
 
 /// When each value can be known, and which are stored.
@@ -135,6 +138,8 @@ pub(super) struct Plan<'g> {
     pub stored: BTreeSet<Value>,
     /// Sums by the pass that makes them.
     pub sums: BTreeMap<(u32, Domain), Vec<Value>>,
+    /// Whole-segment operations, and the time at which all that they read is in memory.
+    steps: BTreeSet<(u32, Value)>,
 }
 
 impl<'g> Plan<'g> {
@@ -146,7 +151,7 @@ impl<'g> Plan<'g> {
                 stack.extend(graph.node(v).op.operands());
             }
         }
-        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), sums: BTreeMap::new() };
+        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), sums: BTreeMap::new(), steps: BTreeSet::new() };
         for &v in &needed {
             plan.place(v);
         }
@@ -164,7 +169,7 @@ impl<'g> Plan<'g> {
     /// Whether a value lies in memory without a map having stored it.
     pub fn is_available(&self, v: Value) -> bool {
         let op = self.graph.node(v).op;
-        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..))
+        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..))
     }
 
     /// When another domain can read the value.
@@ -190,6 +195,13 @@ impl<'g> Plan<'g> {
                 };
                 self.sums.entry((pass, child)).or_default().push(v);
                 pass + 1
+            }
+            Op::Segment(segment, _) => {
+                let operands = || segment.operands().into_iter().flatten();
+                operands().for_each(|o| self.store(o));
+                let time = operands().map(|o| self.ready(o)).max().unwrap_or(0);
+                self.steps.insert((time, v));
+                time + 1
             }
             op => op
                 .operands()

@@ -1,7 +1,8 @@
 //! COUNT, SUM, AVG with FILTER, over groups of frozen keys or over all rows; the presence of a group.
 //!
 //! Exact: over the rows that are present and not NULL. Relaxed: the weighted moments `sum w`, `sum w x`, `sum w x / sum w`;
-//! a group is present to the degree 1 - prod(1 - w), as a sum of `ln(1 - w)`. FILTER is a factor of the weight.
+//! a group is present to the degree 1 - prod(1 - w), as a sum of `ln(1 - w)`, or `sum w` where its rows exclude each other.
+//! FILTER is a factor of the weight.
 //! Limit: exact when every w is 0 or 1. What has weight 0 cannot spoil a sum, even where its value is not finite.
 //! Gradient: of sums. The average of no weight at all is NULL.
 
@@ -17,7 +18,10 @@ pub(super) fn became(aggregate: Aggregate, weighted: bool) -> &'static str {
         (Aggregate::Sum, false) => "segment-reduce: sum",
         (Aggregate::Avg, true) => "segment-reduce: weighted mean",
         (Aggregate::Avg, false) => "segment-reduce: mean",
+        (Aggregate::Min | Aggregate::Max, _) => "segment-select: expected extremum of the rows that are present",
+        (Aggregate::Quantile(_), _) => "segment-select: order statistics as roots",
         (Aggregate::Presence, _) => "segment-reduce: 1 - product of (1 - weight)",
+        (Aggregate::PresenceOfOne, _) => "segment-reduce: sum of the weights of rows that exclude each other",
         (Aggregate::Absence, _) => "segment-reduce: product of (1 - weight)",
     }
 }
@@ -29,6 +33,7 @@ impl<R: Lanes> Workplace<'_, R> {
         argument: Option<&Expression>,
         filter: Option<&Predicate>,
         weight: Option<Value>,
+        label: &str,
     ) -> Number {
         let graph = self.graph();
         let degree = filter.map(|p| self.truth(p));
@@ -38,10 +43,16 @@ impl<R: Lanes> Workplace<'_, R> {
             let value = if aggregate == Aggregate::Presence { present } else { graph.complement(present) };
             return Number { value, presence: None };
         }
+        if aggregate == Aggregate::PresenceOfOne {
+            let present = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
+            return Number { value: graph.binary(Binary::Least, present, graph.number(1.0)), presence: None };
+        }
         let x = argument.map(|e| self.expression(e));
         let weight = self.both(weight, x.and_then(|x| x.presence));
         let rows = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
         match (aggregate, x) {
+            (Aggregate::Min | Aggregate::Max, Some(x)) => self.extremum(aggregate, x, weight, rows, label),
+            (Aggregate::Quantile(p), Some(x)) => self.quantile(p, x, weight, rows, label),
             (Aggregate::Sum, Some(x)) if self.stage.grouping == Grouping::Each => {
                 let value = self.weighted(weight, x.value);
                 let sum = self.sum(value);
@@ -55,7 +66,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 let known = self.both(degree.filter(|d| graph.is_frozen(*d)), x.presence.filter(|p| graph.is_frozen(*p)));
                 let presence = match known {
                     _ if graph.is_frozen(rows) => self.some(rows),
-                    _ if self.stage.grouping == Grouping::Keys && (degree.is_some() || x.presence.is_some()) => self.some(rows),
+                    _ if self.stage.grouping != Grouping::Whole && (degree.is_some() || x.presence.is_some()) => self.some(rows),
                     None if self.rows.count > 0 => None,
                     known => {
                         let known = self.sum(known.unwrap_or_else(|| self.number(1.0)));
@@ -68,7 +79,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 let value = self.weighted(weight, x.value);
                 let (sum, some) = (self.sum(value), self.some(rows));
                 let whole = some.map_or(rows, |p| graph.select(p, rows, graph.number(1.0)));
-                let presence = if self.stage.grouping == Grouping::Each { self.present(weight) } else { some };
+                let presence = self.presence_of_group(weight, some);
                 // Over a sample, a live weight is summed over the same rows; a frozen one is known for all.
                 let sum = if graph.is_frozen(rows) { self.scaled(sum) } else { sum };
                 Number { value: graph.scale(graph.divide(graph.number(1.0), whole), sum), presence }
@@ -81,7 +92,7 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// The degree to which a group has a row of these weights.
-    fn any_row(&mut self, weight: Option<Value>) -> Value {
+    pub(super) fn any_row(&mut self, weight: Option<Value>) -> Value {
         let graph = self.graph();
         match weight {
             None => self.number(if self.rows.count > 0 { 1.0 } else { 0.0 }),
@@ -94,9 +105,14 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// The same as a presence: `None` where it is always 1.
-    fn present(&mut self, weight: Option<Value>) -> Option<Value> {
+    pub(super) fn present(&mut self, weight: Option<Value>) -> Option<Value> {
         let present = self.any_row(weight);
         (!self.all.is_all_one(present)).then_some(present)
+    }
+
+    /// The presence of a value that a group has where it has a row.
+    pub(super) fn presence_of_group(&mut self, weight: Option<Value>, some: Option<Value>) -> Option<Value> {
+        if self.stage.grouping == Grouping::Each { self.present(weight) } else { some }
     }
 
     /// A sum as the value that it has when there is a row, and the degree to which there is one: together the sum again.
@@ -114,7 +130,7 @@ impl<R: Lanes> Workplace<'_, R> {
         graph.select(some, degree, graph.number(1.0))
     }
 
-    fn weighted(&mut self, weight: Option<Value>, x: Value) -> Value {
+    pub(super) fn weighted(&mut self, weight: Option<Value>, x: Value) -> Value {
         let graph = self.graph();
         match weight {
             None => x,
@@ -124,7 +140,7 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// Sum over the rows of each group. What is frozen is summed once, now.
-    fn sum(&mut self, x: Value) -> Value {
+    pub(super) fn sum(&mut self, x: Value) -> Value {
         let graph = self.graph();
         let sum = match (self.groups.1, graph.constant(x)) {
             (Some(index), _) => graph.segment_sum(x, index),
@@ -135,7 +151,7 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// 1 where a sum of weights is not 0; `None` when it never is.
-    fn some(&mut self, rows: Value) -> Option<Value> {
+    pub(super) fn some(&mut self, rows: Value) -> Option<Value> {
         let some = self.all.graph.binary(Binary::Greater, rows, self.number(0.0));
         let settled = self.all.settle(some);
         (!self.all.is_all_one(settled)).then_some(settled)

@@ -49,6 +49,8 @@ impl<R: Lanes> Workplace<'_, R> {
         let gap = graph.subtract(a, b);
         graph.label(gap, label);
         let unit = self.unit(label, Number { value: gap, presence }, boundary);
+        let temperature = if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() };
+        self.note(label, format!("degree, {}, temperature {temperature}", self.shape()));
         let margin = graph.multiply(gap, unit);
         let value = match comparison {
             Comparison::Equal => self.bump(margin),
@@ -62,8 +64,16 @@ impl<R: Lanes> Workplace<'_, R> {
         Number { value, presence }
     }
 
+    /// The name of the run's distribution function.
+    pub(super) fn shape(&self) -> &'static str {
+        match self.all.softness.sigmoid {
+            Unary::Sigmoid => "logistic",
+            other => other.name().trim_end_matches("_cdf"),
+        }
+    }
+
     /// 1 / (T s).
-    fn unit(&mut self, label: &str, gap: Number, boundary: Boundary) -> Value {
+    pub(super) fn unit(&mut self, label: &str, gap: Number, boundary: Boundary) -> Value {
         let graph = self.graph();
         let temperature = match boundary {
             Boundary::Soft(t) => self.number(t),
@@ -79,15 +89,6 @@ impl<R: Lanes> Workplace<'_, R> {
         if !self.all.gaps.iter().any(|g| g.gap.value == gap.value) {
             self.all.gaps.push(Gap { label: label.to_string(), gap, scale: slot });
         }
-        let shape = if self.all.softness.sigmoid == Unary::Sigmoid {
-            "logistic"
-        } else {
-            self.all.softness.sigmoid.name().trim_end_matches("_cdf")
-        };
-        self.note(
-            label,
-            format!("degree, {shape}, temperature {}", if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() }),
-        );
         graph.divide(self.number(1.0), graph.multiply(temperature, scale))
     }
 

@@ -205,4 +205,84 @@ pub const RELAXATIONS: &[Relaxation] = &[
         meaning: "w_l (1 - w_r)",
         example: "SELECT SUM(t.k) FROM (SELECT r.k FROM r, m WHERE r.x > m.a EXCEPT SELECT s.k FROM s, m WHERE s.u > m.a) t",
     },
+    Relaxation {
+        name: "ORDER BY a live value with LIMIT",
+        meaning: "w <- w F((s - theta) / T scale), theta the root of sum w m = min(k, sum w)",
+        example: "SELECT SUM(t.z) FROM (SELECT r.z FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL ORDER BY r.x * m.b + r.y DESC LIMIT 5) t",
+    },
+    Relaxation {
+        name: "LIMIT with OFFSET over a live filter",
+        meaning: "the difference of two memberships",
+        example: "SELECT SUM(t.id) + COUNT(*) FROM (SELECT r.id FROM r, m WHERE r.y > m.a ORDER BY r.x * m.b NULLS FIRST, r.id LIMIT 4 OFFSET 30) t",
+    },
+    Relaxation {
+        name: "LIMIT by a frozen value and then a live one",
+        meaning: "the live order within groups of the frozen value",
+        example: "SELECT SUM(t.z) FROM (SELECT r.z FROM r, m WHERE r.x IS NOT NULL ORDER BY r.g DESC, r.x * m.b - r.x * r.x LIMIT 7) t",
+    },
+    Relaxation {
+        name: "ROW_NUMBER() <= k",
+        meaning: "membership within each partition",
+        example: "SELECT SUM(t.z * t.s) FROM (SELECT r.z, r.x * m.b + r.y AS s, ROW_NUMBER() OVER (PARTITION BY r.g ORDER BY r.x * m.b + r.y DESC NULLS LAST, r.id) AS n FROM r, m WHERE r.x + r.y < 1e30) t WHERE t.n <= 2",
+    },
+    Relaxation {
+        name: "ROW_NUMBER() = 1",
+        meaning: "softmax; such rows exclude each other, and a group of them has presence sum w",
+        example: "SELECT COUNT(*) FROM (SELECT t.k FROM (SELECT r.k, ROW_NUMBER() OVER (PARTITION BY r.g ORDER BY r.x - m.b * r.y DESC) AS n FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL AND r.x > m.a) t WHERE t.n = 1 GROUP BY t.k) u",
+    },
+    Relaxation {
+        name: "DISTINCT ON with a live order",
+        meaning: "the first row of each partition",
+        example: "SELECT SUM(t.z) FROM (SELECT DISTINCT ON (r.k) r.z FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL ORDER BY r.k, r.x * m.b + r.y) t",
+    },
+    Relaxation {
+        name: "RANK",
+        meaning: "1 + sum over the other rows of w F((s_j - s_i) / T scale)",
+        example: "SELECT SUM(t.z / (1 + t.n)) FROM (SELECT r.z, RANK() OVER (PARTITION BY r.g ORDER BY r.x * m.b + r.y DESC) AS n FROM r, m WHERE r.y > m.a) t",
+    },
+    Relaxation {
+        name: "ROW_NUMBER, DENSE_RANK, PERCENT_RANK, CUME_DIST",
+        meaning: "from the rank and the weight of the other rows",
+        example: "SELECT SUM(t.z * t.c + t.p * t.d + t.n) FROM (SELECT r.z, CUME_DIST() OVER w AS c, PERCENT_RANK() OVER w AS p, DENSE_RANK() OVER w AS d, ROW_NUMBER() OVER (ORDER BY r.g, r.x * m.b) AS n FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL WINDOW w AS (PARTITION BY r.g ORDER BY r.y - r.x * m.b)) t",
+    },
+    Relaxation {
+        name: "NTILE",
+        meaning: "1 + the degrees to which a row is not among the first tiles",
+        example: "SELECT SUM(t.z * t.n) FROM (SELECT r.z, NTILE(3) OVER (PARTITION BY r.g ORDER BY r.x * m.b + r.y) AS n FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL) t",
+    },
+    Relaxation {
+        name: "MIN, MAX",
+        meaning: "sum x_(i) w_(i) prod over better j of (1 - w_(j)), over the group's presence",
+        example: "SELECT SUM(t.a * t.b) + MAX(t.a) FROM (SELECT r.g, MAX(r.x * m.b + r.y) AS a, MIN(r.z * m.b) FILTER (WHERE r.y < m.a) AS b FROM r, m WHERE r.x > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
+        name: "FIRST_VALUE, LAST_VALUE by a live order",
+        meaning: "softmax-weighted mean",
+        example: "SELECT SUM(t.a) + SUM(t.b) FROM (SELECT r.g, FIRST_VALUE(r.z ORDER BY r.x * m.b + r.y) AS a, LAST_VALUE(r.id * m.b ORDER BY r.y - r.x * m.b) AS b FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL GROUP BY r.g) t",
+    },
+    Relaxation {
+        name: "MEDIAN, PERCENTILE_CONT",
+        meaning: "order statistic j is the root of sum w F((q - x) / T scale) = j + 1/2, interpolated at (sum w - 1) p",
+        example: "SELECT SUM(t.a) + AVG(t.b) FROM (SELECT r.g, MEDIAN(r.x * m.b + r.y) AS a, PERCENTILE_CONT(0.8) WITHIN GROUP (ORDER BY r.y * m.b DESC) AS b FROM r, m WHERE r.y > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
+        name: "SUM, AVG, COUNT over a frame",
+        meaning: "differences of running sums",
+        example: "SELECT SUM(t.a * t.b) + SUM(t.c) + SUM(t.d * t.e) FROM (SELECT SUM(r.x * m.b) OVER (PARTITION BY r.g ORDER BY r.id) AS a, AVG(r.y - m.a) OVER (ORDER BY r.id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING) AS b, COUNT(r.z * m.b) OVER (ORDER BY r.id DESC ROWS BETWEEN 3 PRECEDING AND 2 PRECEDING) * m.c AS c, SUM(m.b) OVER (ORDER BY r.k RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS d, r.x * m.a AS e FROM r, m) t",
+    },
+    Relaxation {
+        name: "SUM, COUNT over a frame of rows with weights",
+        meaning: "running sums of w x and w",
+        example: "SELECT SUM(t.a * t.z) + SUM(t.n) FROM (SELECT r.z, SUM(r.z * m.b) OVER (PARTITION BY r.g ORDER BY r.id) AS a, COUNT(*) OVER (ORDER BY r.id DESC) AS n FROM r, m WHERE r.x > m.a) t",
+    },
+    Relaxation {
+        name: "aggregates of a partition",
+        meaning: "segment-reduce, brought back to the rows",
+        example: "SELECT SUM(t.a * t.z - t.b) FROM (SELECT r.z, SUM(r.z * m.b) OVER (PARTITION BY r.g) AS a, MAX(r.y * m.c) OVER () AS b FROM r, m WHERE r.x > m.a) t",
+    },
+    Relaxation {
+        name: "LAG, LEAD, FIRST_VALUE, LAST_VALUE, NTH_VALUE",
+        meaning: "gather by a frozen row number",
+        example: "SELECT SUM(t.a * t.b) + SUM(t.c * t.d) + SUM(t.e) FROM (SELECT LAG(r.x * m.b) OVER w AS a, LEAD(r.y * m.a, 2, 1.5) OVER w AS b, FIRST_VALUE(r.z * m.b) OVER w AS c, LAST_VALUE(r.z - m.c) OVER w AS d, NTH_VALUE(r.x * m.b, 2) OVER w AS e FROM r, m WINDOW w AS (PARTITION BY r.g ORDER BY r.id)) t",
+    },
 ];

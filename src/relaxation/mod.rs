@@ -8,10 +8,15 @@ mod aggregate;
 mod case;
 mod comparison;
 mod expression;
+mod extremum;
 mod laws;
 mod logic;
+mod quantile;
+mod rank;
 mod scale;
+mod top_k;
 mod vector;
+mod window;
 
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
@@ -20,7 +25,7 @@ use crate::algebra::{Expression, Grouping, Numbers, OutputValue, Parameter, Pipe
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
 use crate::scalar::Unary;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// How soft, and in which way.
@@ -31,11 +36,13 @@ pub struct Softness {
     pub logic: Logic,
     /// Measure each comparison's gap in units of its spread when training starts.
     pub auto_scale: bool,
+    /// MIN and MAX are mellowmax, whose gradient reaches more rows.
+    pub smooth_max: bool,
 }
 
 impl Default for Softness {
     fn default() -> Self {
-        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true }
+        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true, smooth_max: false }
     }
 }
 
@@ -127,9 +134,10 @@ pub fn relax<R: Lanes>(
         refusals: vec![],
         sample: None,
     };
+    let read = pipeline.outputs_read();
     for (number, (stage, rows)) in pipeline.stages.iter().zip(rows).enumerate() {
         let sampled = batch && pipeline.outermost == Some(number);
-        let finished = relaxer.enter(stage, number, rows, sampled).finish();
+        let finished = relaxer.enter(stage, number, rows, sampled).finish(&read[number]);
         relaxer.finished.push(finished);
     }
     let Relaxer { graph, parameters, residuals, gaps, notes, sample, refusals, mut finished, .. } = relaxer;
@@ -189,7 +197,7 @@ impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
         let domain = self.graph.domain(&stage.name, rows.count);
         let groups = match (&rows.groups, stage.grouping) {
-            (Some((of_row, count)), Grouping::Keys | Grouping::Each) => {
+            (Some((of_row, count)), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
                 let groups = self.graph.domain(&stage.name, *count);
                 let index = (domain != ONE).then(|| self.graph.index(domain, groups, of_row.clone()));
                 (groups, index)
@@ -391,18 +399,30 @@ impl<R: Lanes> Workplace<'_, R> {
         }
     }
 
-    /// Relaxes the outputs of the stage.
-    fn finish(&mut self) -> Finished {
+    /// Relaxes the outputs of the stage that are read.
+    fn finish(&mut self, read: &HashSet<usize>) -> Finished {
         let weight = self.weight();
         let stage = self.stage;
         let outputs = stage
             .outputs
             .iter()
-            .map(|output| {
+            .enumerate()
+            .map(|(number, output)| {
+                if !read.contains(&number) {
+                    return Number { value: self.number(0.0), presence: None };
+                }
                 let number = match &output.value {
                     OutputValue::Row(expression) => self.expression(expression),
+                    OutputValue::First { value, ignore_nulls, order, filter } => {
+                        self.first(value, *ignore_nulls, order, filter.as_ref(), weight, &output.label)
+                    }
+                    OutputValue::Ranked { ranking, order } => self.ranked(*ranking, order, weight, &output.label),
                     OutputValue::Aggregate { aggregate, argument, filter } => {
-                        self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight)
+                        let found = self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight, &output.label);
+                        if stage.grouping == Grouping::Partitions { self.for_each_row(found) } else { found }
+                    }
+                    OutputValue::Running { running, argument, filter, through } => {
+                        self.running(*running, argument.as_ref(), filter.as_ref(), weight, *through, &output.label)
                     }
                 };
                 self.all.graph.label(number.value, &output.label);
@@ -412,6 +432,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 number
             })
             .collect();
-        Finished { domain: self.groups.0, outputs }
+        let domain = if stage.grouping == Grouping::Partitions { self.domain } else { self.groups.0 };
+        Finished { domain, outputs }
     }
 }

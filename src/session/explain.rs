@@ -125,6 +125,8 @@ impl Stages {
             let (rows, groups) = self.counts[number];
             let grouping = match (stage.grouping, groups) {
                 (Grouping::Keys | Grouping::Each, Some(groups)) => format!(", {groups} groups"),
+                (Grouping::Partitions, Some(groups)) => format!(", {groups} partitions"),
+                (Grouping::Partitions, None) => ", one partition".into(),
                 (Grouping::Whole, _) => ", one group".into(),
                 _ => String::new(),
             };

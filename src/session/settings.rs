@@ -86,6 +86,7 @@ fn temperature(options: &mut Options) -> f64 {
 fn softness(options: &mut Options) -> Softness {
     let scale = options.one_of("scale", &["auto", "none"]);
     let sigmoid = options.one_of("sigmoid", &["logistic", "laplace", "cauchy", "linear"]);
+    let smooth_max = options.boolean("smooth_max");
     let logic = options.one_of("logic", &["product", "godel", "lukasiewicz"]);
     if options.one_of("forward", &["relaxed", "exact"]) == "exact" {
         options.refuse("forward", "forward => 'exact' is not supported yet".into(), "leave the option out");
@@ -103,6 +104,7 @@ fn softness(options: &mut Options) -> Softness {
             _ => Logic::Product,
         },
         auto_scale: scale == "auto",
+        smooth_max,
     }
 }
 
@@ -178,6 +180,18 @@ impl<'a> Options<'a> {
 
     fn fraction(&mut self, name: &'static str, default: f64) -> f64 {
         self.number(name, default, "a number of at least 0 and less than 1", |x| (0.0..1.0).contains(&x))
+    }
+
+    /// False where it is not given.
+    fn boolean(&mut self, name: &'static str) -> bool {
+        match self.find(name).map(|o| &o.value) {
+            None => false,
+            Some(OptionValue::Boolean(x)) => *x,
+            Some(value) => {
+                self.refuse(name, format!("{name} cannot be {value}"), "it is true or false");
+                false
+            }
+        }
     }
 
     /// One of a few words; the first is the default.

@@ -1,11 +1,15 @@
 //! Aggregates: the end of a stage. Keys are frozen; aggregates that nothing live reaches are left to the exact engine.
 
+use super::expression::constant;
 use super::relation::{Live, Relation, Slot, place, refusal};
+use super::rows::number;
 use super::{Splitter, column};
-use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate};
+use crate::algebra::{Aggregate, Expression, Grouping, Order, Output, OutputValue, Predicate, Source};
 use crate::error::{Error, Result};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::expr::{AggregateFunctionParams, NullTreatment};
 use datafusion::logical_expr::{self, Expr, ExprSchemable, LogicalPlan, lit};
 use std::collections::BTreeSet;
 
@@ -55,11 +59,17 @@ impl Splitter<'_> {
             (false, _) => Grouping::Keys,
         };
         let presence = weighted && grouping == Grouping::Keys;
-        if presence {
-            live.push(Output {
-                value: OutputValue::Aggregate { aggregate: Aggregate::Presence, argument: None, filter: None },
-                label: "presence of the group".into(),
-            });
+        let within = |columns: &Vec<usize>| columns.iter().all(|c| grouped_by.contains(c));
+        // Where rows exclude each other within parts of a group, its presence is a stage of its own.
+        let apart = match &input.known.exclusive {
+            Some(columns) if presence && outer.is_none() && !within(columns) => {
+                Some(self.presence_by_parts(&input, &grouped_by, columns.clone())?)
+            }
+            _ => None,
+        };
+        let exclusive = input.known.exclusive.clone().filter(within);
+        if presence && apart.is_none() {
+            live.push(presence_as(if exclusive.is_some() { Aggregate::PresenceOfOne } else { Aggregate::Presence }));
         }
         let stage = self.end_stage(&input, grouping, grouped_by.clone(), live, frozen.clone())?;
         let passed: Vec<usize> = grouped_by.iter().copied().chain(frozen.iter().map(|(_, id)| *id)).collect();
@@ -86,11 +96,30 @@ impl Splitter<'_> {
             relation.columns.push(slot);
         }
         relation.flush()?;
-        if presence {
+        if let Some(parts) = apart {
+            // Both stages have the same groups in the same order.
+            let same = self.fresh();
+            self.sources.insert(same, Source::Stage(parts));
+            relation.add(same, "group".into(), column(row));
+            relation.flush()?;
+            relation.weight.push(Expression::Input { input: same, column: 0 });
+        } else if presence {
             let presence = self.stages[stage].outputs.len() - 1;
             relation.weight.push(Expression::Input { input: row, column: presence });
+            relation.known.exclusive = exclusive.map(|columns| columns.iter().map(|c| renamed[c]).collect());
         }
         Ok(relation)
+    }
+
+    /// The presence of groups whose rows exclude each other where they are equal in `columns`: a sum of weights within such
+    /// a part, and parts like rows of their own.
+    fn presence_by_parts(&mut self, input: &Relation, keys: &[usize], columns: Vec<usize>) -> Result<usize> {
+        let all: Vec<usize> = keys.iter().copied().chain(columns.into_iter().filter(|c| !keys.contains(c))).collect();
+        let parts = self.end_stage(input, Grouping::Keys, all.clone(), vec![presence_as(Aggregate::PresenceOfOne)], vec![])?;
+        let (mut relation, renamed, row) = self.read_stage(parts, &all, &input.names)?;
+        relation.weight = vec![Expression::Input { input: row, column: 0 }];
+        let keys = keys.iter().map(|k| renamed[k]).collect();
+        self.end_stage(&relation, Grouping::Keys, keys, vec![presence_as(Aggregate::Presence)], vec![])
     }
 
     fn keys(
@@ -134,29 +163,16 @@ impl Splitter<'_> {
         // Every expression of the stage is renumbered together; predicates travel as degrees.
         let mut expressions = input.weight.clone();
         let weights = expressions.len();
-        for output in &outputs {
-            if let OutputValue::Aggregate { argument, filter, .. } = &output.value {
-                expressions.extend(argument.clone());
-                expressions.extend(filter.clone().map(|p| Expression::Degree(Box::new(p))));
-            }
-        }
+        expressions.extend(outputs.iter().flat_map(Output::expressions));
         let stage = self.close(input, grouping, keys, &mut expressions, vec![], frozen)?;
         let mut rest = expressions.split_off(weights).into_iter();
-        for output in &mut outputs {
-            if let OutputValue::Aggregate { argument, filter, .. } = &mut output.value {
-                *argument = argument.take().and_then(|_| rest.next());
-                *filter = filter.take().and_then(|_| rest.next()).map(|e| match e {
-                    Expression::Degree(p) => *p,
-                    other => Predicate::Degree(Box::new(other)),
-                });
-            }
-        }
+        outputs.iter_mut().for_each(|output| output.replace(&mut rest));
         self.stages[stage].weight = expressions;
         self.stages[stage].outputs = outputs;
         Ok(stage)
     }
 
-    fn live_aggregate(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Output> {
+    pub(super) fn live_aggregate(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Output> {
         let inner = if let Expr::Alias(alias) = e { &alias.expr } else { e };
         let Expr::AggregateFunction(function) = inner else {
             return Err(Error::new("an aggregate that has no gradient").at(place(e)));
@@ -174,19 +190,60 @@ impl Splitter<'_> {
             "count" => Aggregate::Count,
             "sum" => Aggregate::Sum,
             "avg" => Aggregate::Avg,
-            _ => return refuse(format!("the aggregate {name} of a live relation has no relaxation yet"), "COUNT, SUM and AVG have one"),
+            "min" => Aggregate::Min,
+            "max" => Aggregate::Max,
+            "median" | "approx_median" => Aggregate::Quantile(0.5),
+            "percentile_cont" | "approx_percentile_cont" => Aggregate::Quantile(fraction(inner, params)?),
+            "first_value" | "last_value" => return self.first_value(inner, &name, params, schema, input),
+            _ => {
+                return refuse(
+                    format!("the aggregate {name} of a live relation has no relaxation yet"),
+                    "COUNT, SUM, AVG, MIN, MAX, MEDIAN, PERCENTILE_CONT, FIRST_VALUE and LAST_VALUE have one",
+                );
+            }
         };
         let filter = params.filter.as_deref().map(|p| self.predicate(p, schema, input)).transpose()?;
         let argument = match (aggregate, params.args.as_slice()) {
             (Aggregate::Count, [e]) if !self.is_live_expression(e, schema, input)? => self.count_argument(e, schema, input)?,
-            (_, [e]) => Some(self.number(e, schema, input)?),
+            (Aggregate::Quantile(_), [e, ..]) | (_, [e]) => Some(self.number(e, schema, input)?),
             _ => return refuse(format!("{label} of a live relation"), "aggregate one expression"),
         };
         Ok(Output { value: OutputValue::Aggregate { aggregate, argument, filter }, label })
     }
 
+    /// FIRST_VALUE(v ORDER BY live), and LAST_VALUE, which is the first of the opposite order.
+    fn first_value(
+        &mut self,
+        e: &Expr,
+        name: &str,
+        params: &AggregateFunctionParams,
+        schema: &DFSchema,
+        input: &mut Relation,
+    ) -> Result<Output> {
+        let keys = self.sort_keys(&params.order_by, schema, input)?;
+        let Some((Slot::Live(key), rest)) = keys.split_first().map(|(key, rest)| (key.value.clone(), rest)) else {
+            return Err(Error::new(format!("{} over a live relation, by an order that is not live first", e.human_display()))
+                .at(place(e))
+                .hint("ORDER BY a live value, or keep the rows with ROW_NUMBER() OVER (...) = 1 in a sub-query"));
+        };
+        let [value] = params.args.as_slice() else { return Err(Error::new(format!("{name} takes one argument")).at(place(e))) };
+        let (first, last) = (&keys[0], name == "last_value");
+        let order = Order {
+            key: number(key),
+            descending: first.descending != last,
+            nulls_first: first.nulls_first != last,
+            before: None,
+            ties_broken: !rest.is_empty(),
+            label: first.label.clone(),
+        };
+        let value = self.number(value, schema, input)?;
+        let filter = params.filter.as_deref().map(|p| self.predicate(p, schema, input)).transpose()?;
+        let ignore_nulls = params.null_treatment == Some(NullTreatment::IgnoreNulls);
+        Ok(Output { value: OutputValue::First { value, ignore_nulls, order, filter }, label: e.human_display().to_string() })
+    }
+
     /// COUNT(frozen) counts where it is not NULL, whatever its type; COUNT(*) counts rows.
-    fn count_argument(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Option<Expression>> {
+    pub(super) fn count_argument(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<Option<Expression>> {
         if let Expr::Literal(value, _) = e {
             return Ok(value.is_null().then_some(Expression::Null));
         }
@@ -217,5 +274,21 @@ fn empty_value(e: &Expr, schema: &DFSchema) -> Result<ScalarValue> {
     match inner {
         Expr::AggregateFunction(function) => Ok(function.func.default_value(&e.get_type(schema)?)?),
         _ => Ok(ScalarValue::Null),
+    }
+}
+
+/// The degree to which a group has a row.
+fn presence_as(aggregate: Aggregate) -> Output {
+    Output { value: OutputValue::Aggregate { aggregate, argument: None, filter: None }, label: "presence of the group".into() }
+}
+
+/// The fraction of PERCENTILE_CONT; in a descending order it counts from the other end.
+fn fraction(e: &Expr, params: &AggregateFunctionParams) -> Result<f64> {
+    let given = params.args.get(1).and_then(constant).and_then(|value| value.cast_to(&DataType::Float64).ok());
+    match given {
+        Some(ScalarValue::Float64(Some(p))) if (0.0..=1.0).contains(&p) => {
+            Ok(if params.order_by.first().is_some_and(|key| !key.asc) { 1.0 - p } else { p })
+        }
+        _ => Err(Error::new("the fraction of a percentile must be a literal between 0 and 1").at(place(e)).hint("PERCENTILE_CONT(x, 0.9)")),
     }
 }

@@ -2,7 +2,7 @@
 //! and inputs of earlier stages.
 
 use super::{Split, column_name};
-use crate::algebra::{Expression, OutputValue, ResidualKind, Source, Stage};
+use crate::algebra::{Expression, Output, ResidualKind, Source, Stage};
 use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 
@@ -38,15 +38,7 @@ pub(super) fn check(split: &Split) -> Result<()> {
 
 fn expressions(stage: &Stage) -> Vec<Expression> {
     let mut all = stage.weight.clone();
-    for output in &stage.outputs {
-        match &output.value {
-            OutputValue::Row(e) => all.push(e.clone()),
-            OutputValue::Aggregate { argument, filter, .. } => {
-                all.extend(argument.clone());
-                all.extend(filter.clone().map(|p| Expression::Degree(Box::new(p))));
-            }
-        }
-    }
+    all.extend(stage.outputs.iter().flat_map(Output::expressions));
     all
 }
 

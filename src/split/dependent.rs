@@ -6,7 +6,7 @@
 //! says of each outer row is a stage with at most one row for it, which the outer rows look up.
 
 use super::expression::never_null;
-use super::relation::{Live, Relation, Slot, place};
+use super::relation::{Known, Live, Relation, Slot, place};
 use super::rows::{FinishedRows, present};
 use super::subquery::{Call, Kind};
 use super::{Splitter, column, column_name};
@@ -223,6 +223,7 @@ impl Splitter<'_> {
             _ => builder.cross_join(outer.plan)?.build()?,
         };
         relation.names.extend(outer.names);
+        relation.known = Known::default();
         relation.carried.retain(|(name, _)| *name != context.key && !context.bindings.iter().any(|(bound, _)| bound == name));
         relation.carried.extend(context.bindings.iter().map(|(name, at)| (name.clone(), outer.columns[*at].clone())));
         relation.carried.push((context.key.clone(), Slot::Frozen(key)));
@@ -276,6 +277,6 @@ impl Splitter<'_> {
         outer.flush()?;
         outer.carried = context.bindings.iter().map(|(name, at)| (name.clone(), outer.columns[*at].clone())).collect();
         outer.carried.push((context.key.clone(), Slot::Frozen(own)));
-        Ok((Relation { columns: vec![], weight: vec![], ..outer }, renamed, row))
+        Ok((Relation { columns: vec![], weight: vec![], known: Known::default(), ..outer }, renamed, row))
     }
 }

@@ -243,7 +243,8 @@ impl Splitter<'_> {
             Expr::Between(between) => {
                 let low = between.expr.clone().gt_eq(*between.low.clone());
                 let high = between.expr.clone().lt_eq(*between.high.clone());
-                let within = Predicate::And(boxed(self, &low)?, boxed(self, &high)?);
+                let (low, high) = (boxed(self, &low)?, boxed(self, &high)?);
+                let within = self.between(low, high);
                 Ok(if between.negated { Predicate::Not(Box::new(within)) } else { within })
             }
             Expr::InList(list) => self.in_list(list, schema, input),
@@ -288,6 +289,9 @@ impl Splitter<'_> {
             _ => return Err(no_gradient(e)),
         };
         let (a, b) = both(self.number(left, schema, input), self.number(right, schema, input))?;
+        if let Some(among) = self.among(comparison, &a, &b) {
+            return Ok(among);
+        }
         Ok(Predicate::Compare { comparison, left: Box::new(a), right: Box::new(b), label: e.human_display().to_string() })
     }
 
@@ -311,7 +315,7 @@ pub(super) fn never_null(p: Predicate) -> Predicate {
 }
 
 /// A literal, through the casts that the planner put around it.
-fn constant(e: &Expr) -> Option<ScalarValue> {
+pub(super) fn constant(e: &Expr) -> Option<ScalarValue> {
     match e {
         Expr::Literal(value, _) => Some(value.clone()),
         Expr::Cast(cast) => constant(&cast.expr)?.cast_to(cast.field.data_type()).ok(),

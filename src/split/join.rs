@@ -44,9 +44,12 @@ impl Splitter<'_> {
         frozen: Vec<Expr>,
         schema: &DFSchema,
     ) -> Result<Relation> {
+        let (mut left, mut right) = (left, right);
+        let exclusive = self.exclusive_pairs(&mut left, &mut right)?;
         let (left_plan, right_plan) = (left.plan.clone(), right.plan.clone());
         let (of_left, of_right) = (left.carried.clone(), right.carried.clone());
         let mut both = Self::beside(left, right, left_plan.clone());
+        both.known.exclusive = exclusive;
         let mut on = frozen.iter().map(|e| self.skeleton_expression(e, schema, &both)).collect::<Result<Vec<_>>>()?;
         // Pairs of both sides with the rows around them meet where these are the same.
         if let Some(context) = self.contexts.last() {
@@ -260,6 +263,6 @@ fn beside_nulls(mut relation: Relation, before: usize, after: usize) -> Relation
     relation
 }
 
-fn only_where(p: Predicate, e: Expression) -> Expression {
+pub(super) fn only_where(p: Predicate, e: Expression) -> Expression {
     Expression::Case { branches: vec![(p, e)], otherwise: Box::new(Expression::Null) }
 }

@@ -64,12 +64,14 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionConte
     if batch.num_rows() > u32::MAX as usize {
         return Err(Error::new(format!("{} has more than {} rows", stage.name, u32::MAX)).hint("filter the rows of the query"));
     }
-    let groups = stage.grouping.has_keys().then(|| groups(&batch, &skeleton.keys)).transpose()?;
+    let grouped = stage.grouping.has_keys() || (stage.grouping == Grouping::Partitions && !skeleton.keys.is_empty());
+    let groups = grouped.then(|| groups(&batch, &skeleton.keys)).transpose()?;
     if let Some(key) = &skeleton.unique {
         one_for_each(&batch, key)?;
     }
     let finished = finished_rows(stage, &skeleton, &batch, context).await?;
     if let Some((_, count)) = &groups
+        && stage.grouping.has_keys()
         && finished.num_rows() != *count
     {
         return Err(Error::new(format!("{} has {count} groups by its rows and {} by the exact engine", stage.name, finished.num_rows())));
@@ -111,7 +113,7 @@ fn groups(batch: &RecordBatch, keys: &[String]) -> Result<(Arc<[u32]>, usize)> {
 
 /// What later skeletons see of the stage: keys and frozen aggregates, by the exact engine; or the rows themselves.
 async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, context: &SessionContext) -> Result<RecordBatch> {
-    if stage.grouping == Grouping::Rows {
+    if matches!(stage.grouping, Grouping::Rows | Grouping::Partitions) {
         let kept: Vec<usize> = skeleton.table.kept().map(|name| batch.schema().index_of(name)).collect::<Result<_, _>>()?;
         return Ok(batch.project(&kept)?);
     }

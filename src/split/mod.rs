@@ -11,9 +11,11 @@ mod aggregate;
 mod check;
 mod dependent;
 mod expression;
+mod frame;
 pub mod functions;
 mod join;
 mod materialize;
+mod order;
 mod push_down;
 mod relation;
 mod rewrite;
@@ -21,6 +23,7 @@ mod rows;
 mod set;
 mod subquery;
 mod table;
+mod window;
 
 pub use materialize::{Materialized, Seconds};
 pub use rewrite::prepare;
@@ -234,6 +237,19 @@ impl Splitter<'_> {
         kept: Vec<usize>,
         aggregates: Vec<(Expr, usize)>,
     ) -> Result<usize> {
+        self.close_in_order(relation, grouping, (keys, vec![]), expressions, kept, aggregates)
+    }
+
+    /// The same, with the rows of equal keys in the order of further columns.
+    fn close_in_order(
+        &mut self,
+        relation: &Relation,
+        grouping: Grouping,
+        (keys, then_by): (Vec<usize>, Vec<usize>),
+        expressions: &mut [Expression],
+        kept: Vec<usize>,
+        aggregates: Vec<(Expr, usize)>,
+    ) -> Result<usize> {
         let number = self.stages.len();
         let mut slots = Slots::default();
         for expression in expressions.iter_mut() {
@@ -256,7 +272,7 @@ impl Splitter<'_> {
         let aggregate_inputs = aggregates.iter().flat_map(|(e, _)| e.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>());
         let read_by_aggregates: Vec<usize> =
             aggregate_inputs.filter_map(|name| name.strip_prefix('c').and_then(|n| n.parse().ok())).collect();
-        for id in keys.iter().chain(&kept).chain(&read_by_aggregates) {
+        for id in keys.iter().chain(&then_by).chain(&kept).chain(&read_by_aggregates) {
             if !columns.contains(id) {
                 columns.push(*id);
             }
@@ -268,11 +284,13 @@ impl Splitter<'_> {
         } else {
             builder.project(columns.iter().map(|id| column(*id)).collect::<Vec<_>>())?
         };
-        if !keys.is_empty() {
-            builder = builder.sort(keys.iter().map(|id| column(*id).sort(true, true)).collect::<Vec<_>>())?;
+        let sorted: Vec<_> = keys.iter().chain(&then_by).map(|id| column(*id).sort(true, true)).collect();
+        if !sorted.is_empty() {
+            builder = builder.sort(sorted)?;
         }
         let plan = builder.build()?;
-        let finished = StageTable::columns(&plan, &schema, &keys, &kept, &aggregates)?;
+        let passed_keys: &[usize] = if grouping == Grouping::Partitions { &[] } else { &keys };
+        let finished = StageTable::columns(&plan, &schema, passed_keys, &kept, &aggregates)?;
         let table = Arc::new(StageTable::new(finished));
         let keys = keys.into_iter().map(column_name).collect();
         let aggregates = aggregates.into_iter().map(|(e, id)| (e, column_name(id))).collect();

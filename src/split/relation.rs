@@ -7,7 +7,7 @@ use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Place, Result};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
-use datafusion::logical_expr::{Distinct, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Sort, TableScan, utils::split_conjunction};
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, utils::split_conjunction};
 use std::collections::BTreeMap;
 
 /// A relation on its way through the split.
@@ -23,10 +23,31 @@ pub(super) struct Relation {
     pub pending: Vec<(usize, Expr)>,
     /// What each skeleton column is, as SQL.
     pub names: BTreeMap<usize, String>,
-    /// Whether the order of the rows depends on something live.
-    pub live_order: bool,
+    pub known: Known,
     /// What pairs carry along of other rows, by name: columns of an outer query, numbers and weights of rows.
     pub carried: Vec<(Column, Slot)>,
+}
+
+/// What is known of a relation's rows beyond their values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Known {
+    /// The order of the rows, where it depends on something live.
+    pub order: Option<Vec<Key>>,
+    /// Of the rows that are equal in these columns, at most one is present.
+    pub exclusive: Option<Vec<usize>>,
+    /// Columns with row numbers of stages that rank their rows, and the columns of each one's partition. No row occurs twice.
+    pub ranked: Vec<(usize, Vec<usize>)>,
+}
+
+/// A key that rows are in the order of.
+#[derive(Debug, Clone)]
+pub(super) struct Key {
+    pub value: Slot,
+    pub descending: bool,
+    pub nulls_first: bool,
+    /// As SQL.
+    pub label: String,
+    pub place: Place,
 }
 
 #[derive(Debug, Clone)]
@@ -40,6 +61,27 @@ pub(super) enum Slot {
 pub(super) enum Live {
     Number(Expression),
     Truth(Predicate),
+}
+
+impl Slot {
+    fn renumber(&mut self, f: &mut dyn FnMut(usize) -> usize) {
+        match self {
+            Slot::Frozen(id) => *id = f(*id),
+            Slot::Live(Live::Number(e)) => e.renumber(&mut |id, _| f(id)),
+            Slot::Live(Live::Truth(p)) => p.renumber(&mut |id, _| f(id)),
+        }
+    }
+}
+
+impl Known {
+    fn renumber(&mut self, f: &mut dyn FnMut(usize) -> usize) {
+        self.order.iter_mut().flatten().for_each(|key| key.value.renumber(f));
+        self.exclusive.iter_mut().flatten().for_each(|id| *id = f(*id));
+        for (row, partition) in &mut self.ranked {
+            *row = f(*row);
+            partition.iter_mut().for_each(|id| *id = f(*id));
+        }
+    }
 }
 
 impl Relation {
@@ -72,13 +114,10 @@ impl Relation {
     /// Renumbers the skeleton columns that the live part and the frozen slots read.
     pub fn renumber(&mut self, f: &mut dyn FnMut(usize) -> usize) {
         for slot in self.columns.iter_mut().chain(self.carried.iter_mut().map(|(_, slot)| slot)) {
-            match slot {
-                Slot::Frozen(id) => *id = f(*id),
-                Slot::Live(Live::Number(e)) => e.renumber(&mut |id, _| f(id)),
-                Slot::Live(Live::Truth(p)) => p.renumber(&mut |id, _| f(id)),
-            }
+            slot.renumber(f);
         }
         self.weight.iter_mut().for_each(|e| e.renumber(&mut |id, _| f(id)));
+        self.known.renumber(f);
     }
 
     /// Adds a frozen expression over the skeleton's columns.
@@ -132,27 +171,8 @@ impl Splitter<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Sort(sort) => self.sort(sort),
-            LogicalPlan::Limit(limit) => {
-                let mut input = self.relation(&limit.input)?;
-                if let Some(context) = self.contexts.last()
-                    && input.carries(&context.key)
-                {
-                    return Err(Error::new("LIMIT in a sub-query that depends on the rows around it")
-                        .at(Place::Expression(limit_text(limit)))
-                        .hint("aggregate in the sub-query, or leave LIMIT out of EXISTS and IN"));
-                }
-                if input.live_order || !input.weight.is_empty() {
-                    let (what, at) = match limit.input.as_ref() {
-                        LogicalPlan::Sort(sort) if input.live_order => ("ORDER BY a live value with LIMIT", place(&sort.expr[0].expr)),
-                        _ => ("LIMIT over a live order or a live filter", Place::Expression(limit_text(limit))),
-                    };
-                    let hint = "relaxed top-k is not supported yet: filter by a learned threshold instead";
-                    return Err(Error::new(what).at(at).hint(hint));
-                }
-                input.flush()?;
-                input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
-                Ok(input)
-            }
+            LogicalPlan::Limit(limit) => self.limit(limit, plan),
+            LogicalPlan::Distinct(Distinct::On(distinct)) => self.distinct_on(distinct),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(plan, input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Join(join) => Err(refusal(
@@ -160,11 +180,7 @@ impl Splitter<'_> {
                 plan,
                 "use an inner, outer, semi or anti join",
             )),
-            LogicalPlan::Window(_) => Err(refusal(
-                "a window function over a live relation",
-                plan,
-                "it is not supported yet: compute it in a table first, or aggregate with GROUP BY",
-            )),
+            LogicalPlan::Window(window) => self.window(window),
             other => Err(refusal("an operator that has no gradient", other, "compute it in a table before training")),
         }
     }
@@ -201,7 +217,7 @@ impl Splitter<'_> {
             expressions.push(Expr::Column(c).alias(column_name(id)));
         }
         let plan = LogicalPlanBuilder::from(plan.clone()).project(expressions)?.build()?;
-        Ok(Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false, carried: vec![] })
+        Ok(Relation { plan, columns, weight: vec![], pending: vec![], names, known: Known::default(), carried: vec![] })
     }
 
     fn scan(&mut self, scan: &TableScan) -> Result<Relation> {
@@ -225,14 +241,14 @@ impl Splitter<'_> {
             }
         }
         let plan = skeleton.project(expressions)?.build()?;
-        let mut relation = Relation { plan, columns, weight: vec![], pending: vec![], names, live_order: false, carried: vec![] };
+        let mut relation = Relation { plan, columns, weight: vec![], pending: vec![], names, known: Known::default(), carried: vec![] };
         for filter in &scan.filters {
             self.condition(&mut relation, &scan.projected_schema, filter)?;
         }
         Ok(relation)
     }
 
-    fn project(&mut self, input: Relation, schema: &DFSchema, expressions: &[Expr]) -> Result<Relation> {
+    pub(super) fn project(&mut self, input: Relation, schema: &DFSchema, expressions: &[Expr]) -> Result<Relation> {
         let mut input = self.with_outer(input, expressions)?;
         let (schema, expressions) = self.unnest(&mut input, schema, expressions.iter().cloned())?;
         let mut columns = vec![];
@@ -279,35 +295,9 @@ impl Splitter<'_> {
         let (schema, unnested) = self.unnest(relation, schema, [conjunct.clone()])?;
         let p = self.predicate(&unnested[0], &schema, relation)?;
         relation.columns.truncate(width);
+        self.note_exclusive(relation, &p);
         relation.weight.push(Expression::Degree(Box::new(p)));
         Ok(())
-    }
-
-    fn sort(&mut self, sort: &Sort) -> Result<Relation> {
-        let input = self.relation(&sort.input)?;
-        let mut input = self.with_outer(input, sort.expr.iter().map(|k| &k.expr))?;
-        let schema = sort.input.schema();
-        let mut live = false;
-        for key in &sort.expr {
-            live |= self.is_live_expression(&key.expr, schema, &input)?;
-        }
-        if live && sort.fetch.is_some() {
-            let key = &sort.expr[0].expr;
-            return Err(Error::new("ORDER BY a live value with LIMIT")
-                .at(place(key))
-                .hint("relaxed top-k is not supported yet: filter by a learned threshold instead"));
-        }
-        input.live_order = live;
-        if live {
-            return Ok(input);
-        }
-        let keys = sort
-            .expr
-            .iter()
-            .map(|k| Ok(datafusion::logical_expr::SortExpr { expr: self.skeleton_expression(&k.expr, schema, &input)?, ..k.clone() }));
-        let keys = keys.collect::<Result<Vec<_>>>()?;
-        input.plan = LogicalPlanBuilder::from(input.plan.clone()).sort_with_limit(keys, sort.fetch)?.build()?;
-        Ok(input)
     }
 
     /// Both relations side by side, before any condition.
@@ -320,7 +310,7 @@ impl Splitter<'_> {
             weight: left.weight.into_iter().chain(right.weight).collect(),
             pending: vec![],
             names,
-            live_order: left.live_order || right.live_order,
+            known: Known::default(),
             carried: left.carried.into_iter().chain(right.carried).collect(),
         }
     }
@@ -347,17 +337,10 @@ impl Splitter<'_> {
             }
         }
         let plan = LogicalPlanBuilder::scan("stage", super::table::source(table), None)?.project(expressions)?.build()?;
-        Ok((
-            Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, live_order: false, carried: vec![] },
-            renamed,
-            row,
-        ))
+        let relation =
+            Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, known: Known::default(), carried: vec![] };
+        Ok((relation, renamed, row))
     }
-}
-
-fn limit_text(limit: &Limit) -> String {
-    let part = |word: &str, e: &Option<Box<Expr>>| e.as_ref().map(|e| format!("{word} {}", e.human_display()));
-    part("LIMIT", &limit.fetch).into_iter().chain(part("OFFSET", &limit.skip)).collect::<Vec<_>>().join(" ")
 }
 
 /// Where an expression stands: the position of its first column when that is known, else its text.

@@ -24,7 +24,20 @@ pub(super) struct FinishedRows {
 impl Splitter<'_> {
     /// Ends a stage: live columns become its outputs, but for those that are columns of an input as they are;
     /// the weight becomes one output.
-    pub(super) fn finish_rows(&mut self, mut relation: Relation) -> Result<FinishedRows> {
+    pub(super) fn finish_rows(&mut self, relation: Relation) -> Result<FinishedRows> {
+        self.finish_in_order(relation, Grouping::Rows, (vec![], vec![]), &[], &mut [])
+    }
+
+    /// The same, sorted by keys and then by further columns. The stage passes the columns of `kept` on too, and `more` is
+    /// renumbered to its slots.
+    pub(super) fn finish_in_order(
+        &mut self,
+        mut relation: Relation,
+        grouping: Grouping,
+        sorted: (Vec<usize>, Vec<usize>),
+        kept: &[usize],
+        more: &mut [Expression],
+    ) -> Result<FinishedRows> {
         relation.flush()?;
         let row = self.fresh();
         let mut outputs: Vec<Expression> = vec![];
@@ -46,14 +59,17 @@ impl Splitter<'_> {
         if !relation.weight.is_empty() {
             relation.weight = vec![output(product(std::mem::take(&mut relation.weight)))];
         }
-        let mut passed = BTreeSet::new();
+        let mut passed: BTreeSet<usize> = kept.iter().copied().collect();
         relation.renumber(&mut |id| {
             passed.insert(id);
             id
         });
         passed.remove(&row);
         let passed: Vec<usize> = passed.into_iter().collect();
-        let stage = self.close(&relation, Grouping::Rows, vec![], &mut outputs, passed.clone(), vec![])?;
+        let own = outputs.len();
+        outputs.extend_from_slice(more);
+        let stage = self.close_in_order(&relation, grouping, sorted, &mut outputs, passed.clone(), vec![])?;
+        more.clone_from_slice(&outputs.split_off(own));
         self.stages[stage].outputs = outputs
             .into_iter()
             .enumerate()
@@ -64,6 +80,12 @@ impl Splitter<'_> {
 
     /// The rows as a relation, and the column with their numbers.
     pub(super) fn read(&mut self, rows: &FinishedRows) -> Result<(Relation, usize)> {
+        let (relation, row, _) = self.read_renamed(rows)?;
+        Ok((relation, row))
+    }
+
+    /// The same, with the new numbers of the columns.
+    pub(super) fn read_renamed(&mut self, rows: &FinishedRows) -> Result<(Relation, usize, BTreeMap<usize, usize>)> {
         let (read, mut renamed, row) = self.read_stage(rows.stage, &rows.passed, &rows.relation.names)?;
         for (before, now) in &renamed {
             if let Some(source) = self.sources.get(before).copied() {
@@ -73,7 +95,7 @@ impl Splitter<'_> {
         renamed.insert(rows.row, row);
         let mut relation = rows.relation.clone();
         relation.renumber(&mut |id| renamed[&id]);
-        Ok((Relation { plan: read.plan, names: read.names, live_order: false, ..relation }, row))
+        Ok((Relation { plan: read.plan, names: read.names, ..relation }, row, renamed))
     }
 
     /// Carries the number of a row along as an ordinary column, under a name of its own.

@@ -3,7 +3,7 @@
 //! A live column of a union is read from the stage of the branch that a row is of. Where all branches read the same
 //! column of the same input, the union reads it too, by row numbers; else a frozen marker chooses.
 
-use super::relation::{Live, Relation, Slot, place};
+use super::relation::{Known, Live, Relation, Slot, place};
 use super::rows::{number, product};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Expression, Predicate, Source};
@@ -91,7 +91,7 @@ impl Splitter<'_> {
         let names = all.relations.iter().flat_map(|r| r.names.clone()).collect::<BTreeMap<_, _>>();
         let plan = self.union_of_skeletons(&all)?;
         let carried = carried.into_iter().zip(slots.split_off(width)).collect();
-        Ok(Relation { plan, columns: slots, weight, pending: vec![], names, live_order: false, carried })
+        Ok(Relation { plan, columns: slots, weight, pending: vec![], names, known: Known::default(), carried })
     }
 
     /// A column of a union.

@@ -224,3 +224,35 @@ async fn outer_joins_and_sets_are_rows_one_after_another() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_said_with_its_partitions_and_its_membership() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(t.y) FROM (SELECT p.y FROM p, m ORDER BY p.x * m.a DESC, p.id LIMIT 7 OFFSET 2) t)",
+        &[
+            "stage 1|frozen rows|100, one partition",
+            "stage 1|relaxed|ORDER BY p.x * m.a DESC LIMIT 9 -> segment-select: top 9, logistic, temperature of the run; later keys of the order only break ties",
+            "ORDER BY p.x * m.a DESC LIMIT 2 -> segment-select: top 2",
+            "run|scale|p.x * m.a DESC: ",
+        ],
+        &["SortExec", "over pairs"],
+    )
+    .await;
+    // A rank that is only compared is not computed, and a frozen rank is the exact engine's.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(t.y * t.place) FROM (SELECT p.y, ROW_NUMBER() OVER (PARTITION BY p.k ORDER BY p.x * m.a) AS n, RANK() OVER (ORDER BY p.y) AS place FROM p, m) t WHERE t.n <= 1)",
+        &["stage 1|frozen rows|100, 5 partitions", "ORDER BY p.x * m.a LIMIT 1 -> segment-select: top 1, softmax", "WindowAggExec"],
+        &["over pairs", "degree"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(t.y / t.n) FROM (SELECT p.y, RANK() OVER (ORDER BY p.x * m.a) AS n FROM p, m) t) RELAX (sigmoid => 'laplace')",
+        &["-> segment-select: 1 + sum of laplace degrees over pairs, temperature of the run"],
+        &["top"],
+    )
+    .await;
+}

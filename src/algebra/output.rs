@@ -1,0 +1,52 @@
+//! The expressions that an output is made of, to be renumbered together and put back.
+
+use super::{Expression, Output, OutputValue, Predicate};
+
+impl Output {
+    /// All expressions of a row that the output is made of.
+    pub fn expressions(&self) -> Vec<Expression> {
+        match &self.value {
+            OutputValue::Row(e) => vec![e.clone()],
+            OutputValue::Ranked { order, .. } => [order.key.clone()].into_iter().chain(order.before.map(Expression::Residual)).collect(),
+            OutputValue::Aggregate { argument, filter, .. } | OutputValue::Running { argument, filter, .. } => {
+                let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
+                argument.iter().cloned().chain(filter).collect()
+            }
+            OutputValue::First { value, order, filter, .. } => {
+                let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
+                [value.clone(), order.key.clone()].into_iter().chain(filter).collect()
+            }
+        }
+    }
+}
+
+impl Output {
+    /// Puts other expressions in the place of [`Output::expressions`], in their order.
+    pub fn replace(&mut self, with: &mut impl Iterator<Item = Expression>) {
+        let number = |e: &mut Expression, with: &mut dyn Iterator<Item = Expression>| with.next().into_iter().for_each(|new| *e = new);
+        let predicate = |p: &mut Option<Predicate>, with: &mut dyn Iterator<Item = Expression>| {
+            *p = p.take().and_then(|_| with.next()).map(|e| match e {
+                Expression::Degree(p) => *p,
+                other => Predicate::Degree(Box::new(other)),
+            });
+        };
+        match &mut self.value {
+            OutputValue::Row(e) => number(e, with),
+            OutputValue::Ranked { order, .. } => {
+                number(&mut order.key, with);
+                if let (Some(_), Some(Expression::Residual(slot))) = (order.before, order.before.and_then(|_| with.next())) {
+                    order.before = Some(slot);
+                }
+            }
+            OutputValue::Aggregate { argument, filter, .. } | OutputValue::Running { argument, filter, .. } => {
+                argument.iter_mut().for_each(|e| number(e, with));
+                predicate(filter, with);
+            }
+            OutputValue::First { value, order, filter, .. } => {
+                number(value, with);
+                number(&mut order.key, with);
+                predicate(filter, with);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Laws of whole-segment operations: adjoints against central differences, the sorted sums against all pairs, segments of
+//! no, one, two and many rows, ties, and samples of whole segments.
+
+use super::super::{Graph, Machine, ONE, Segments, Value, gradient};
+use super::{pairs, root};
+use crate::scalar::Unary;
+use std::sync::Arc;
+
+const SHAPES: [Unary; 4] = [Unary::Sigmoid, Unary::LaplaceCdf, Unary::CauchyCdf, Unary::LinearCdf];
+
+fn numbers(seed: u64, n: usize) -> Vec<f64> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        })
+        .collect()
+}
+
+/// Segments of 0, 1, 2, 3, 5 and 70 rows.
+const LENGTHS: [usize; 7] = [1, 0, 2, 3, 5, 70, 0];
+
+/// Scores and weights over rows in segments (or in one), a number of each segment to weigh the answers with, and the answer's gradient.
+fn check(name: &str, whole: bool, h: f64, make: &dyn Fn(&Graph, Value, Value, Segments) -> Value) {
+    let graph = Graph::new();
+    let rows: usize = LENGTHS.iter().sum();
+    let (child, parent) = (graph.domain("rows", rows), graph.domain("segments", LENGTHS.len()));
+    let of: Arc<[u32]> = LENGTHS.iter().enumerate().flat_map(|(p, n)| vec![p as u32; *n]).collect();
+    let segments = if whole { Segments::All(child) } else { Segments::Of(graph.index(child, parent, of)) };
+    let (s, v) = (graph.parameter(0, child, 1), graph.parameter(1, child, 1));
+    let w = graph.unary(Unary::Sigmoid, v);
+    let made = make(&graph, s, w, segments);
+    let objective = match graph.domain_of(made) {
+        d if d == child => graph.total(graph.multiply(made, graph.residual(0, child, 1)), child),
+        d if d == parent => {
+            // An empty segment has no finite root.
+            let some = graph.residual(2, parent, 1);
+            graph.total(graph.gate(some, graph.multiply(graph.residual(1, parent, 1), made)), parent)
+        }
+        _ => made,
+    };
+    let outputs: Vec<Value> = [objective].into_iter().chain(gradient(&graph, objective, &[s, v]).into_iter().flatten()).collect();
+    let some = LENGTHS.iter().map(|n| f64::from(*n > 0)).collect();
+    let residuals = Arc::new(vec![numbers(5, rows), numbers(6, LENGTHS.len()), some]);
+    let mut machine = Machine::<f64>::build(&graph, residuals, &outputs, false);
+    let start = [numbers(7, rows), numbers(8, rows)];
+    for slot in 0..2 {
+        machine.parameter_mut(slot).copy_from_slice(&start[slot as usize]);
+    }
+    machine.run();
+    let slopes: Vec<Vec<f64>> = (1..outputs.len()).map(|o| machine.output(o).to_vec()).collect();
+    assert!(machine.output(0)[0].is_finite(), "{name}\n{machine}");
+    for (slot, slopes) in slopes.iter().enumerate() {
+        for (i, slope) in slopes.iter().enumerate().step_by(3) {
+            let mut at = |delta: f64| {
+                machine.parameter_mut(slot as u32)[i] = start[slot][i] + delta;
+                machine.run();
+                machine.output(0)[0]
+            };
+            let central = |at: &mut dyn FnMut(f64) -> f64, h: f64| (at(h) - at(-h)) / (2.0 * h);
+            let difference = (4.0 * central(&mut at, h / 2.0) - central(&mut at, h)) / 3.0;
+            at(0.0);
+            let close = (slope - difference).abs() <= 1e-6 * slope.abs().max(1e-2);
+            assert!(close, "{name}: parameter {slot} element {i}: {slope} is not {difference}");
+        }
+    }
+}
+
+#[test]
+fn adjoints_are_central_differences() {
+    for whole in [false, true] {
+        for shape in SHAPES {
+            let kinked = shape == Unary::LinearCdf;
+            let (unit, h) = if kinked { (0.6, 1e-5) } else { (2.5, 1e-4) };
+            check("pair sums", whole, h, &|g, s, w, segments| g.pair_sums(shape, s, w, g.number(unit), segments));
+            if !kinked {
+                check("root", whole, h, &|g, s, w, segments| {
+                    let target = g.multiply(g.over_rows(w, segments), g.number(0.37));
+                    g.root(shape, s, w, target, g.number(unit), segments)
+                });
+                check("membership", whole, h, &|g, s, w, segments| {
+                    let target = g.multiply(g.over_rows(w, segments), g.number(0.6));
+                    let theta = g.root(shape, s, w, target, g.number(unit), segments);
+                    g.unary(shape, g.multiply(g.subtract(s, g.to_rows(theta, segments)), g.number(unit)))
+                });
+            }
+        }
+        check("log-sum-exp", whole, 1e-4, &|g, s, w, segments| g.root(Unary::Exp, s, w, g.over_rows(w, segments), g.number(2.5), segments));
+        check("extremum", whole, 1e-6, &|g, s, w, segments| g.extremum(s, w, segments));
+        check("prefix sums", whole, 1e-4, &|g, s, w, segments| g.prefix_sums(g.multiply(s, w), segments));
+    }
+}
+
+#[test]
+fn sorted_laplace_sums_are_those_of_all_pairs() {
+    for n in [0, 1, 2, 3, 64, 1000] {
+        for unit in [1e-3, 1.0, 50.0, 1e9] {
+            for slope in [false, true] {
+                let (mut s, a) = (numbers(n as u64 + 1, n), numbers(n as u64 + 2, n));
+                // Ties.
+                (2..n).step_by(5).for_each(|i| s[i] = s[i - 1]);
+                let (mut all, mut sorted) = (vec![0.0; n], vec![0.0; n]);
+                pairs::all(Unary::LaplaceCdf, slope, &s, &a, unit, 0..n, &mut all);
+                pairs::laplace(slope, &s, &a, unit, &mut (0..n as u32).collect::<Vec<_>>(), &mut sorted);
+                for (x, y) in all.iter().zip(&sorted) {
+                    assert!((x - y).abs() <= 1e-9 * x.abs().max(1.0), "{n} rows, unit {unit}: {x} is not {y}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_root_is_exact_to_rounding_and_infinite_where_there_is_none() {
+    for shape in SHAPES.into_iter().chain([Unary::ExponentialCdf]) {
+        for unit in [1e-9, 0.3, 40.0, 1e8] {
+            for k in [1.0, 2.0, 3.5, 19.0] {
+                let (s, w) = (numbers(3, 20), vec![1.0; 20]);
+                let theta = root::root(shape, &mut s.clone(), &mut w.clone(), k, unit);
+                let sum: f64 = s.iter().map(|s| shape.value((s - theta) * unit)).sum();
+                // No number lies closer: at the coldest, F is a step between two neighbours.
+                let sums = [theta.next_down(), theta.next_up()].map(|t| s.iter().map(|s| shape.value((s - t) * unit)).sum::<f64>());
+                let closest = sums.iter().all(|x| (x - k).abs() >= (sum - k).abs() - 1e-12);
+                assert!((sum - k).abs() < 1e-9 || closest, "{shape:?} at {unit}: {sum} is not {k}");
+            }
+        }
+        let of = |s: &[f64], w: &[f64], target: f64| root::root(shape, &mut s.to_vec(), &mut w.to_vec(), target, 2.0);
+        assert_eq!(of(&[], &[], 1.0), f64::NEG_INFINITY);
+        assert_eq!(of(&[3.0], &[1.0], 1.0), f64::NEG_INFINITY);
+        assert_eq!(of(&[3.0, f64::NAN], &[0.5, 0.0], 1.0), f64::NEG_INFINITY);
+        assert_eq!(of(&[3.0, 4.0], &[1.0, 1.0], 0.0), f64::INFINITY);
+        assert!(of(&[3.0, f64::NAN], &[1.0, 1.0], 1.0).is_nan());
+        let tied = of(&[3.0, 3.0, 3.0], &[1.0, 1.0, 1.0], 1.5);
+        assert!(!tied.is_nan() && (3.0 * shape.value((3.0 - tied) * 2.0) - 1.5).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_machine_that_selects_gives_the_same_for_samples_and_in_blocks() {
+    let graph = Graph::new();
+    let (rows, groups) = (80_000, 500);
+    let (child, parent) = (graph.domain("rows", rows), graph.domain("groups", groups));
+    let of: Arc<[u32]> = (0..rows).map(|r| (r * groups / rows) as u32).collect();
+    let segments = Segments::Of(graph.index(child, parent, of));
+    let s = graph.parameter(0, child, 1);
+    let w = graph.residual(0, child, 1);
+    let made = [
+        graph.root(Unary::Sigmoid, s, w, graph.number(40.0), graph.number(3.0), segments),
+        graph.pair_sums(Unary::LaplaceCdf, s, w, graph.number(3.0), segments),
+        graph.pair_sums(Unary::Sigmoid, s, w, graph.number(3.0), segments),
+        graph.extremum(s, w, segments),
+        graph.prefix_sums(s, segments),
+    ];
+    let weights: Vec<f64> = numbers(1, rows).iter().map(|x| x.abs()).collect();
+    let values = numbers(2, rows);
+    let build = |sampled: bool| {
+        let mut machine = Machine::<f64>::build(&graph, Arc::new(vec![weights.clone()]), &made, sampled);
+        machine.parameter_mut(0).copy_from_slice(&values);
+        machine
+    };
+    let (mut many, mut one) = (build(false), build(true));
+    many.run();
+    one.run();
+    let outputs = |m: &Machine<f64>| (0..made.len()).map(|o| m.output(o).to_vec()).collect::<Vec<_>>();
+    assert_eq!(outputs(&many), outputs(&one));
+    // Over a sample of the segments only their rows change.
+    one.parameter_mut(0).iter_mut().for_each(|x| *x = -*x);
+    let picked = [3u32, 77, 499];
+    let mut active = vec![None; 3];
+    let inside = |r: usize| picked.contains(&((r * groups / rows) as u32));
+    active[1] = Some((0..rows as u32).filter(|r| inside(*r as usize)).collect());
+    active[2] = Some(picked.to_vec());
+    one.activate(&active);
+    one.run();
+    many.parameter_mut(0).iter_mut().for_each(|x| *x = -*x);
+    let before = outputs(&many);
+    many.run();
+    for ((now, then), sampled) in outputs(&many).iter().zip(&before).zip(outputs(&one)) {
+        let member = |i: usize| if now.len() == rows { inside(i) } else { picked.contains(&(i as u32)) };
+        for i in 0..now.len() {
+            assert_eq!(sampled[i], if member(i) { now[i] } else { then[i] });
+        }
+    }
+    assert_eq!(graph.domain_of(graph.root(Unary::Sigmoid, s, w, graph.number(1.0), graph.number(1.0), Segments::All(child))), ONE);
+}

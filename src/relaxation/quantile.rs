@@ -1,0 +1,40 @@
+//! MEDIAN, PERCENTILE_CONT, APPROX_MEDIAN, APPROX_PERCENTILE_CONT.
+//!
+//! Exact: with n rows that are present and not NULL, h = (n - 1) p and j = floor(h), the j-th and the next value in
+//! ascending order (counted from 0), interpolated at h - j. Relaxed: n is `sum w`, and the j-th value is the root q of
+//! `sum w F((q - x) / (T scale)) = j + 1/2`.
+//! Limit: of the rows, j lie below q and the row at q counts F(0) = 1/2, so q goes to the j-th value. h moves with the weights
+//! and the value is continuous in them, also where j steps. The approximate functions of SQL are estimates of the same number.
+//! Gradient: by the implicit function theorem, for the values and for the weights.
+
+use super::comparison::Boundary;
+use super::{Number, Workplace};
+use crate::program::{Lanes, Value};
+use crate::scalar::{Binary, Unary};
+
+impl<R: Lanes> Workplace<'_, R> {
+    /// `rows` is the weight of each group.
+    pub(super) fn quantile(&mut self, p: f64, x: Number, weight: Option<Value>, rows: Value, label: &str) -> Number {
+        let graph = self.graph();
+        let value = self.guarded(x, 0.0);
+        let (segments, weights) = (self.segments(), weight.unwrap_or_else(|| graph.number(1.0)));
+        let unit = self.unit(label, x, Boundary::Run);
+        let shape = self.all.softness.sigmoid;
+        let (zero, half, one) = (graph.number(0.0), graph.number(0.5), graph.number(1.0));
+        let h = graph.multiply(graph.binary(Binary::Greatest, graph.subtract(rows, one), zero), graph.number(p));
+        let below = graph.unary(Unary::Floor, h);
+        // The last value has half a row above it, or half of what there is.
+        let least = graph.multiply(half, graph.binary(Binary::Least, rows, one));
+        let statistic = |place: Value| {
+            // F(-x) = 1 - F(x): the weight above q.
+            let above = graph.subtract(graph.subtract(rows, place), half);
+            graph.root(shape, value, weights, graph.binary(Binary::Greatest, above, least), unit, segments)
+        };
+        let (lower, upper) = (statistic(below), statistic(graph.add(below, one)));
+        let share = graph.subtract(h, below);
+        let between = graph.add(graph.multiply(graph.complement(share), lower), graph.gate(share, upper));
+        let some = self.some(rows);
+        let value = some.map_or(between, |some| graph.select(some, between, zero));
+        Number { value, presence: self.presence_of_group(weight, some) }
+    }
+}

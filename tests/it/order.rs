@@ -1,0 +1,280 @@
+//! What depends on the order of rows by a live value: top-k, ranks, extrema, quantiles, windows.
+
+use crate::{fails, rows, run, session};
+use nabladb::Session;
+
+/// 3 images with 4 candidate digits each, and a live temperature of their logits.
+async fn digits() -> Session {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE l (image BIGINT, pair BIGINT, digit BIGINT, x DOUBLE);
+         INSERT INTO l SELECT image, image / 2, digit, sin(image * 7 + digit * 3.3) * 2 FROM (SELECT value AS image FROM range(6)), (SELECT value AS digit FROM range(4));
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.7); INSERT INTO m DEFAULT VALUES;
+         CREATE VIEW best AS SELECT image, pair, digit FROM
+           (SELECT l.*, ROW_NUMBER() OVER (PARTITION BY l.image ORDER BY l.x * m.a DESC) AS n FROM l, m) t WHERE n = 1",
+    )
+    .await;
+    s
+}
+
+async fn relaxed(s: &Session, objective: &str, options: &str) -> f64 {
+    let sql = format!("TRAIN MINIMIZE ({objective}) RELAX ({options})");
+    s.relaxed(&sql).await.unwrap_or_else(|e| panic!("{sql}\n{e}")).value().unwrap()
+}
+
+/// The softmax of an image's logits at a temperature, without scale.
+fn shares(image: u32, a: f64, t: f64) -> Vec<f64> {
+    let e: Vec<f64> = (0..4).map(|d| ((f64::from(image * 7) + f64::from(d) * 3.3).sin() * 2.0 * a / t).exp()).collect();
+    let sum: f64 = e.iter().sum();
+    e.into_iter().map(|x| x / sum).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_top_1_exclude_each_other_also_through_a_join() {
+    let s = digits().await;
+    let options = "temperature => 0.8, scale => 'none'";
+    for image in 0..6 {
+        for (digit, share) in shares(image, 0.7, 0.8).into_iter().enumerate() {
+            let of = format!("SELECT COUNT(*) FROM best WHERE image = {image} AND digit = {digit}");
+            assert!((relaxed(&s, &of, options).await - share).abs() < 1e-12);
+        }
+        // The groups' presences are the shares.
+        let groups = format!("SELECT COUNT(*) FROM (SELECT digit % 2 FROM best WHERE image = {image} GROUP BY digit % 2) t");
+        assert!((relaxed(&s, &groups, options).await - 1.0).abs() < 1e-12);
+    }
+    for pair in 0..3 {
+        let sums = "SELECT a.digit + b.digit AS total, COUNT(*) AS n FROM best a JOIN best b ON a.pair = b.pair AND a.image < b.image";
+        let (one, two) = (shares(2 * pair, 0.7, 0.8), shares(2 * pair + 1, 0.7, 0.8));
+        for total in 0..7 {
+            let expected: f64 =
+                (0..4).flat_map(|i| (0..4).map(move |j| (i, j))).filter(|(i, j)| i + j == total).map(|(i, j)| one[i] * two[j]).sum();
+            let count = format!("SELECT SUM(n) FROM ({sums} WHERE a.pair = {pair} AND a.digit + b.digit = {total} GROUP BY 1) t");
+            // The count of the one group, weighed with the presence of the group.
+            assert!((relaxed(&s, &count, options).await - expected * expected).abs() < 1e-12);
+        }
+        let presences = format!("SELECT COUNT(*) FROM ({sums} WHERE a.pair = {pair} GROUP BY 1) t");
+        assert!((relaxed(&s, &presences, options).await - 1.0).abs() < 1e-12);
+    }
+    // Over several pairs the parts are rows of their own.
+    let presence: f64 = (0..4).map(|d| 1.0 - (0..6).map(|i| 1.0 - shares(i, 0.7, 0.8)[d]).product::<f64>()).sum();
+    let found = relaxed(&s, "SELECT COUNT(*) FROM (SELECT digit FROM best GROUP BY digit) t", options).await;
+    assert!((found - presence).abs() < 1e-12, "{found} {presence}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_weights_of_the_first_k_sum_to_k_whatever_is_before_them() {
+    let s = digits().await;
+    for sigmoid in ["logistic", "laplace", "cauchy", "linear"] {
+        for temperature in [1e-6, 0.1, 3.0] {
+            let options = format!("sigmoid => '{sigmoid}', temperature => {temperature}");
+            for (query, count) in [
+                ("SELECT image FROM l, m ORDER BY x * a LIMIT 7", 7.0),
+                ("SELECT image FROM l, m ORDER BY x * a LIMIT 5 OFFSET 21", 3.0),
+                ("SELECT image FROM l, m ORDER BY x * a OFFSET 20", 4.0),
+                ("SELECT image FROM l, m ORDER BY x * a LIMIT 1000", 24.0),
+                ("SELECT image FROM l, m WHERE x + a > 0 QUALIFY RANK() OVER (PARTITION BY image ORDER BY x * a) < 1", 0.0),
+                ("SELECT image FROM l, m QUALIFY ROW_NUMBER() OVER (PARTITION BY image ORDER BY x * a) BETWEEN 2 AND 2", 6.0),
+                ("SELECT image FROM l, m QUALIFY 2 > ROW_NUMBER() OVER (PARTITION BY image ORDER BY x * a)", 6.0),
+                ("SELECT DISTINCT ON (pair) image FROM l, m ORDER BY pair, x * a", 3.0),
+                ("SELECT image FROM l, m ORDER BY pair, x * a LIMIT 9", 9.0),
+            ] {
+                let found = relaxed(&s, &format!("SELECT COUNT(*) FROM ({query}) t"), &options).await;
+                assert!((found - count).abs() < 1e-7, "{found} is not {count}, {options}: {query}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worked_example_trains_ndcg_through_ranks() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE judged AS
+         SELECT id, query_id, bm25, age, quality, CAST(least(3, greatest(0, floor(4.5 * (bm25 - 0.6 * age + 0.15 * noise)))) AS INT) AS grade
+         FROM (SELECT value AS id, value / 25 AS query_id, (value * 31 % 97) / 97.0 AS quality,
+                      (value * 7919 % 1009) / 1009.0 AS bm25, (value * 104729 % 997) / 997.0 AS age, (value * 15485863 % 991) / 991.0 - 0.5 AS noise
+               FROM generate_series(0, 999));
+         CREATE TABLE ranker (w_text DOUBLE LEARNABLE DEFAULT 0.3 CHECK (w_text >= 0), w_age DOUBLE LEARNABLE DEFAULT 0.0, cutoff DOUBLE LEARNABLE DEFAULT 0.3 CHECK (cutoff BETWEEN 0 AND 1));
+         INSERT INTO ranker DEFAULT VALUES;
+         CREATE TABLE queries AS SELECT query_id AS id, SUM((power(2, grade) - 1) / log2(1 + place)) AS ideal
+           FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY query_id ORDER BY grade DESC, id) AS place FROM judged) GROUP BY query_id",
+    )
+    .await;
+    let objective = "SELECT AVG(dcg / ideal) FROM (
+           SELECT q.id, q.ideal, SUM((power(2, d.grade) - 1) / log2(1 + d.rank)) AS dcg
+           FROM queries q JOIN (
+             SELECT d.*, RANK() OVER (PARTITION BY d.query_id ORDER BY r.w_text * d.bm25 - r.w_age * d.age DESC) AS rank
+             FROM judged d, ranker r WHERE d.quality > r.cutoff) d ON d.query_id = q.id
+           GROUP BY q.id, q.ideal)";
+    let before: f64 = rows(&s, objective).await.parse().unwrap();
+    run(&s, &format!("TRAIN ranker MAXIMIZE ({objective}) USING adam (learning_rate => 0.05) FOR 60 STEPS")).await;
+    let after: f64 = rows(&s, objective).await.parse().unwrap();
+    assert!(before < 0.75 && after > 0.95, "{before} {after} {}", rows(&s, "SELECT * FROM ranker").await);
+    // Batches are queries with all of their documents.
+    run(&s, &format!("TRAIN ranker MAXIMIZE ({objective}) USING adam (learning_rate => 0.02) FOR 3 EPOCHS BATCH 8")).await;
+    let again: f64 = rows(&s, objective).await.parse().unwrap();
+    assert!(again > 0.95, "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learned_search_is_trained_through_its_own_limit() {
+    let s = digits().await;
+    run(&s, "CREATE TABLE d AS SELECT value AS id, sin(value * 0.7) AS x, cos(value * 1.3) AS y, CAST(sin(value * 0.7) + 2 * cos(value * 1.3) > 1.2 AS INT) AS good FROM range(200);
+             CREATE TABLE w (a DOUBLE LEARNABLE DEFAULT 1, b DOUBLE LEARNABLE DEFAULT 0); INSERT INTO w DEFAULT VALUES").await;
+    let precision = "SELECT AVG(CAST(good AS DOUBLE)) FROM (SELECT good FROM d, w ORDER BY w.a * x + w.b * y DESC LIMIT 20) t";
+    let before: f64 = rows(&s, precision).await.parse().unwrap();
+    run(&s, &format!("TRAIN w MAXIMIZE ({precision}) USING adam (learning_rate => 0.05) FOR 100 STEPS")).await;
+    let after: f64 = rows(&s, precision).await.parse().unwrap();
+    assert!(before < 0.9 && after == 1.0, "{before} {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_that_have_no_relaxation_are_refused_with_a_way_out() {
+    let s = digits().await;
+    for (query, pieces) in [
+        ("SELECT x FROM l, m WHERE x > a LIMIT 3", vec!["LIMIT over rows that a live filter weighs", "ORDER BY a live value"]),
+        ("SELECT x FROM l, m WHERE x > a ORDER BY x LIMIT 3", vec!["LIMIT over rows that a live filter weighs", "LIMIT 3"]),
+        ("SELECT DISTINCT ON (x * a) x FROM l, m ORDER BY x * a", vec!["DISTINCT ON the live value"]),
+        ("SELECT DISTINCT ON (image) x * a AS x FROM l, m ORDER BY image", vec!["DISTINCT ON over a live relation without a live order"]),
+        ("SELECT x FROM l, m WHERE x > a ORDER BY image, x * a LIMIT 3", vec!["ORDER BY a frozen value and then l.x * m.a"]),
+        ("SELECT x FROM l, m QUALIFY ROW_NUMBER() OVER (PARTITION BY x * a ORDER BY x) = 1", vec!["PARTITION BY the live value"]),
+        (
+            "SELECT PERCENT_RANK() OVER (ORDER BY image, x * a) AS x FROM l, m",
+            vec!["percent_rank with a frozen key before a live one", "PARTITION BY the frozen key"],
+        ),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(x) FROM ({query}) t)"), &pieces).await;
+    }
+    let all_pairs = "TRAIN MINIMIZE (SELECT AVG(n) FROM (SELECT RANK() OVER (ORDER BY value * a) AS n FROM range(70000), m) t)";
+    fails(&s, all_pairs, &["compares 4.9e9 pairs", "sigmoid => 'laplace'"]).await;
+    run(&s, &format!("{all_pairs} FOR 1 STEP RELAX (sigmoid => 'laplace')")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn extrema_and_quantiles_of_rows_that_are_all_present_are_exact_at_any_temperature() {
+    let s = digits().await;
+    for (objective, exact) in [
+        ("SELECT MAX(x * a) FROM l, m", "SELECT MAX(x * a) FROM l, m"),
+        (
+            "SELECT SUM(b) FROM (SELECT image, MIN(x * a) AS b FROM l, m GROUP BY image) t",
+            "SELECT SUM(b) FROM (SELECT image, MIN(x * a) AS b FROM l, m GROUP BY image) t",
+        ),
+    ] {
+        let exact: f64 = rows(&s, exact).await.parse().unwrap();
+        let found = relaxed(&s, objective, "temperature => 5").await;
+        assert!((found - exact).abs() <= 1e-15 * exact.abs(), "{found} is not {exact}: {objective}");
+    }
+    // Mellowmax lies below the maximum, and comes to it.
+    let exact: f64 = rows(&s, "SELECT MAX(x * a) FROM l, m").await.parse().unwrap();
+    let (hot, cold) = (
+        relaxed(&s, "SELECT MAX(x * a) FROM l, m", "smooth_max => true, temperature => 0.5").await,
+        relaxed(&s, "SELECT MAX(x * a) FROM l, m", "smooth_max => true, temperature => 1e-9").await,
+    );
+    assert!(hot < exact - 0.1 && (cold - exact).abs() < 1e-7, "{hot} {cold} {exact}");
+    fails(&s, "TRAIN MINIMIZE (SELECT MAX(x * a) FROM l, m) RELAX (smooth_max => 3)", &["smooth_max cannot be 3", "true or false"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quantile_is_continuous_in_the_weights() {
+    let s = digits().await;
+    // One row's weight goes from 0 to 1: the median may move, but never jumps.
+    let sql = "TRAIN MINIMIZE (SELECT MEDIAN(x * 3) FROM l, m WHERE image < 3 OR (image = 4 AND a > 0)) RELAX (temperature => 0.2, scale => 'none')";
+    let mut query = s.relaxed(sql).await.unwrap();
+    let at: Vec<f64> = (-400..=400)
+        .map(|i| {
+            query.set("m.a", &[f64::from(i) / 200.0]).unwrap();
+            query.value().unwrap()
+        })
+        .collect();
+    let jump = at.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f64::max);
+    assert!(jump < 0.1, "{jump}");
+    for (query, pieces) in [
+        ("SELECT PERCENTILE_CONT(x * a, a) FROM l, m", vec!["a literal between 0 and 1"]),
+        ("SELECT FIRST_VALUE(x * a ORDER BY image) FROM l, m", vec!["by an order that is not live first", "ROW_NUMBER() OVER (...) = 1"]),
+        (
+            "SELECT STDDEV(digit) FROM l, m WHERE x > a GROUP BY image HAVING FIRST_VALUE(x * a) > 0",
+            vec!["by an order that is not live first"],
+        ),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE ({query})"), &pieces).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learned_fallback_is_trained_through_its_choice() {
+    let s = session().await;
+    // Of two sources with learned trust, each item takes the value of the more trusted one: the second is right.
+    run(
+        &s,
+        "CREATE TABLE claims AS SELECT value / 2 AS item, value % 2 AS source, CASE WHEN value % 2 = 1 THEN sin(value / 2) ELSE 3.0 END AS claim FROM range(80);
+         CREATE TABLE truth AS SELECT value AS item, sin(value) AS t FROM range(40);
+         CREATE TABLE trust (source BIGINT, w DOUBLE LEARNABLE DEFAULT 0); INSERT INTO trust (source) VALUES (0), (1);
+         TRAIN trust MINIMIZE (SELECT AVG(power(v - t.t, 2)) FROM (SELECT c.item, FIRST_VALUE(c.claim ORDER BY s.w DESC) AS v FROM claims c JOIN trust s ON c.source = s.source GROUP BY c.item) b JOIN truth t ON b.item = t.item)
+         USING adam (learning_rate => 0.1) FOR 50 STEPS RELAX (scale => 'none')",
+    )
+    .await;
+    assert_eq!(rows(&s, "SELECT source FROM trust ORDER BY w DESC LIMIT 1").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE d AS SELECT value AS id, value % 4 AS g, value % 7 AS t, sin(value * 1.7) AS x FROM range(60);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.8); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    // All rows are present, so nothing is soft: equal at any temperature.
+    let mut wrong = vec![];
+    for window in [
+        "SUM(x * a) OVER (PARTITION BY g ORDER BY id)",
+        "SUM(x * a) OVER (ORDER BY t RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING)",
+        "AVG(x * a) OVER (PARTITION BY g ORDER BY id DESC ROWS BETWEEN 3 PRECEDING AND CURRENT ROW)",
+        "COUNT(x * a) OVER (ORDER BY id ROWS BETWEEN 5 FOLLOWING AND 7 FOLLOWING)",
+        "SUM(x * a) FILTER (WHERE t > 3) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING)",
+        "SUM(x * a) OVER (ORDER BY t GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING)",
+        "LAG(x * a, 3) OVER (PARTITION BY g ORDER BY id)",
+        "LEAD(x * a, 1, 0.5) OVER (PARTITION BY g ORDER BY id)",
+        "NTH_VALUE(x * a, 2) OVER (PARTITION BY g ORDER BY id)",
+        "FIRST_VALUE(x * a) OVER (PARTITION BY g ORDER BY id ROWS BETWEEN 2 PRECEDING AND CURRENT ROW)",
+        "MAX(x * a) OVER (PARTITION BY g)",
+        "MEDIAN(x) OVER (PARTITION BY g) + a",
+        "AVG(x * a) OVER ()",
+        "RANK() OVER (PARTITION BY g ORDER BY id) * a",
+        "SUM(x) OVER (PARTITION BY g ORDER BY id) * a",
+    ] {
+        let objective = format!("SELECT SUM(w * (id + 1)) + COUNT(w) FROM (SELECT id, {window} AS w FROM d, m) t");
+        let exact: f64 = rows(&s, &objective).await.parse().unwrap();
+        let sql = format!("TRAIN MINIMIZE ({objective}) RELAX (temperature => 3)");
+        match s.relaxed(&sql).await.map(|mut query| query.value()) {
+            Ok(Some(found)) if (found - exact).abs() <= 1e-12 * exact.abs() => {}
+            other => wrong.push(format!("{window}: {other:?} is not {exact}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Momentum is learned through a window, on whole series in batches.
+    run(&s, "CREATE TABLE y AS SELECT id, g, x - 0.4 * LAG(x, 1, 0.0) OVER (PARTITION BY g ORDER BY id) AS y FROM d").await;
+    let objective = "SELECT AVG(power(p.w - y.y, 2)) FROM (SELECT id, x - LAG(x * a, 1, 0.0) OVER (PARTITION BY g ORDER BY id) AS w FROM d, m) p JOIN y ON y.id = p.id";
+    run(&s, &format!("TRAIN m MINIMIZE ({objective}) USING adam (learning_rate => 0.05) FOR 40 EPOCHS BATCH 20")).await;
+    let learned: f64 = rows(&s, "SELECT a FROM m").await.parse().unwrap();
+    assert!((learned - 0.4).abs() < 1e-3, "{learned}");
+    for (window, pieces) in [
+        ("SUM(x) OVER (ORDER BY x * a)", vec!["in the live order", "order by frozen columns"]),
+        ("MIN(x * a) OVER (ORDER BY id)", vec!["has no relaxation yet", "aggregates of a whole partition"]),
+        ("LAG(x * a) IGNORE NULLS OVER (ORDER BY id)", vec!["leave IGNORE NULLS out"]),
+        ("SUM(DISTINCT x * a) OVER (PARTITION BY g)", vec!["DISTINCT is not supported yet"]),
+        ("NTILE(g) OVER (ORDER BY x * a)", vec!["must be a literal between 1 and 100"]),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m) t)"), &pieces).await;
+    }
+    for (window, pieces) in [
+        ("LAG(x * a) OVER (ORDER BY id)", vec!["over rows that a live filter weighs", "filter after the window"]),
+        ("SUM(x) OVER (ORDER BY id ROWS 2 PRECEDING)", vec!["over a number of rows that a live filter weighs"]),
+        ("ROW_NUMBER() OVER (ORDER BY id)", vec!["row_number over rows that a live filter weighs"]),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m WHERE x > a) t)"), &pieces).await;
+    }
+}
