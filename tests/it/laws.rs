@@ -50,8 +50,8 @@ async fn relaxed(session: &Session, objective: &str, options: &str) -> RelaxedQu
 
 /// How large the numbers of a random database are.
 #[derive(Debug, Clone, Copy)]
-struct Shape {
-    seed: u64,
+pub struct Shape {
+    pub seed: u64,
     rows: u64,
     /// Magnitudes of r.x (and of m.a, which is compared with it) and of r.z.
     x: f64,
@@ -59,7 +59,7 @@ struct Shape {
     nulls: u64,
 }
 
-const SHAPES: &[Shape] = &[
+pub const SHAPES: &[Shape] = &[
     Shape { seed: 1, rows: 40, x: 1.0, z: 1.0, nulls: 0 },
     Shape { seed: 2, rows: 60, x: 1.0, z: 1.0, nulls: 25 },
     Shape { seed: 3, rows: 1, x: 1.0, z: 1.0, nulls: 0 },
@@ -71,7 +71,7 @@ const SHAPES: &[Shape] = &[
 ];
 
 /// `r` with NULLs, groups of many sizes (one row, no row), `s`, learnable rows `e`, and the model `m`.
-async fn database(shape: Shape) -> Session {
+pub async fn database(shape: Shape) -> Session {
     let s = session().await;
     let mut random = Random(shape.seed);
     run(
@@ -120,7 +120,7 @@ async fn database(shape: Shape) -> Session {
 }
 
 /// Coldest is exact: the relaxed objective goes to the exact one. Returns whether there was something to compare.
-async fn limit(session: &Session, objective: &str, options: &str, temperature: f64) -> bool {
+pub async fn limit(session: &Session, objective: &str, options: &str, temperature: f64) -> bool {
     let mut query = relaxed(session, objective, options).await;
     let exact = match query.exact().await {
         Ok(exact) => exact,
@@ -143,7 +143,7 @@ async fn no_pairs(session: &Session, objective: &str) -> Option<String> {
 }
 
 /// Every element of the gradient is a central difference, extrapolated, at one of several widths.
-async fn slope(session: &Session, objective: &str, options: &str) -> usize {
+pub async fn slope(session: &Session, objective: &str, options: &str) -> usize {
     let mut query = relaxed(session, objective, options).await;
     let Some(value) = query.value().filter(|v| v.is_finite()) else { return 0 };
     let names: Vec<String> = query.columns().map(String::from).collect();
@@ -231,7 +231,7 @@ async fn every_relaxation_has_the_gradient_of_its_value() {
 }
 
 /// A random predicate, some of it live, some of it NULL.
-fn predicate(random: &mut Random, depth: u64) -> String {
+pub fn predicate(random: &mut Random, depth: u64) -> String {
     if depth == 0 || random.chance(20) {
         return random
             .pick(&[
@@ -265,7 +265,7 @@ fn predicate(random: &mut Random, depth: u64) -> String {
     }
 }
 
-fn value(random: &mut Random, depth: u64) -> String {
+pub fn value(random: &mut Random, depth: u64) -> String {
     if depth == 0 {
         return random.pick(&["r.z", "r.z * m.b", "m.c", "m.b * m.b", "r.id", "r.z * r.z", "1.5", "exp(m.c)", "r.g * m.b"]).to_string();
     }
@@ -359,7 +359,7 @@ async fn random_queries_are_exact_in_the_limit_and_have_the_gradient_of_their_va
 }
 
 /// What a law said, instead of the end of the test: all breaches are told together.
-async fn outcome<T>(law: impl Future<Output = T>) -> Result<T, String> {
+pub async fn outcome<T>(law: impl Future<Output = T>) -> Result<T, String> {
     use futures::FutureExt;
     std::panic::AssertUnwindSafe(law).catch_unwind().await.map_err(|panic| match panic.downcast::<String>() {
         Ok(message) => *message,
@@ -367,7 +367,7 @@ async fn outcome<T>(law: impl Future<Output = T>) -> Result<T, String> {
     })
 }
 
-fn has_kinks(query: &str) -> bool {
+pub fn has_kinks(query: &str) -> bool {
     query.contains("greatest") || query.contains("least")
 }
 

@@ -10,6 +10,7 @@ mod duckdb;
 mod explain;
 mod language;
 mod laws;
+mod nested;
 mod order;
 mod programs;
 mod readme;

@@ -1,0 +1,98 @@
+//! The three laws over random queries of the whole grammar, nested three deep, and that what is refused is refused with a way out.
+
+use crate::laws::{Random, SHAPES, Shape, database, has_kinks, limit, outcome, predicate, slope, value};
+use nabladb::Session;
+
+/// Queries of each kind of database: SHAPES.len() times this many in all.
+const QUERIES: u64 = 250;
+
+/// A random relation with the columns (id, k, g, x, y, v), of which `v` is live; different rows have different `v`.
+fn relation(random: &mut Random, depth: u64) -> String {
+    if depth == 0 {
+        let (p, v) = (predicate(random, 1), value(random, 1));
+        let filter = if random.chance(70) { format!("WHERE {p}") } else { String::new() };
+        return format!("SELECT r.id, r.k, r.g, r.x, r.y, COALESCE({v}, m.b) + r.id * (0.0137 + m.c * m.c * 0.01) AS v FROM r, m {filter}");
+    }
+    let a = relation(random, depth - 1);
+    let t = format!("({a}) t");
+    let all = "t.id, t.k, t.g, t.x, t.y";
+    match random.below(16) {
+        0 => format!("SELECT {all}, t.v FROM {t}, m WHERE t.v > m.a * 0.31"),
+        1 => format!("SELECT {all}, t.v * m.b + 0.001 * t.id AS v FROM {t}, m WHERE t.g < 3 OR t.v < m.c"),
+        2 => {
+            format!("SELECT t.g AS id, t.g AS k, t.g, CAST(t.g AS DOUBLE) AS x, 0.5 AS y, AVG(t.v) + 0.03 * t.g AS v FROM {t} GROUP BY t.g")
+        }
+        3 => format!("SELECT t.k AS id, t.k, t.k AS g, 0.25 AS x, 0.5 AS y, COALESCE(MAX(t.v), 0) + 0.03 * t.k AS v FROM {t} GROUP BY t.k"),
+        4 => format!(
+            "SELECT t.k AS id, t.k, t.k AS g, 0.25 AS x, 0.5 AS y, COALESCE(SUM(t.v), 0) + 0.03 * t.k AS v FROM {t} GROUP BY t.k HAVING COUNT(*) > 1.5"
+        ),
+        5 => format!("SELECT {all}, t.v FROM {t} WHERE t.v IS NOT NULL ORDER BY t.v DESC LIMIT {}", 1 + random.below(9)),
+        6 => format!(
+            "SELECT {all}, t.v FROM (SELECT {all}, t.v, ROW_NUMBER() OVER (PARTITION BY t.g ORDER BY t.v) AS n FROM {t}) t WHERE t.n <= {}",
+            1 + random.below(3)
+        ),
+        7 => format!("SELECT {all}, RANK() OVER (PARTITION BY t.g ORDER BY t.v DESC) + 0.01 * t.id AS v FROM {t}"),
+        8 => format!("SELECT {all}, SUM(t.v) OVER (PARTITION BY t.g ORDER BY t.id) + 0.01 * t.id AS v FROM ({}) t", relation(random, 0)),
+        9 => format!("SELECT {all}, t.v FROM {t} WHERE EXISTS (SELECT 1 FROM s, m WHERE s.k = t.k AND s.u > m.a)"),
+        10 => format!("SELECT {all}, t.v FROM {t} WHERE NOT EXISTS (SELECT 1 FROM s, m WHERE s.k = t.k AND s.u > m.a)"),
+        11 => format!("SELECT {all}, COALESCE(e.w, 0.5) * t.v + 0.001 * t.id AS v FROM {t} LEFT JOIN e ON t.k = e.id"),
+        12 => format!(
+            "SELECT {all}, t.v FROM {t} UNION ALL SELECT q.id + 100, q.k, q.g, q.x, q.y, q.v + 0.0071 FROM ({}) q",
+            relation(random, depth - 1)
+        ),
+        13 => format!("SELECT {all}, t.v + COALESCE((SELECT SUM(s.v * m.b) FROM s, m WHERE s.k = t.k AND s.u > m.a), 0.1) AS v FROM {t}"),
+        14 => format!("SELECT {all}, CASE WHEN t.v > 0.29 THEN t.v ELSE t.v * 0.5 - 0.017 END AS v FROM {t}"),
+        _ => format!("WITH w AS ({a}) SELECT t.id, t.k, t.g, t.x, t.y, t.v - 0.3 * (SELECT AVG(w.v) FROM w) AS v FROM w t"),
+    }
+}
+
+fn objective(random: &mut Random) -> String {
+    let depth = 1 + random.below(3);
+    let from = format!("FROM ({}) t", relation(random, depth));
+    match random.below(8) {
+        0 => format!("SELECT COUNT(*) {from}"),
+        1 => format!("SELECT SUM(t.v) {from}"),
+        2 => format!("SELECT AVG(t.v) {from}"),
+        3 => format!("SELECT SUM(t.v) FILTER (WHERE t.g > 1) + COUNT(*) {from}"),
+        4 => format!("SELECT MAX(t.v) {from}"),
+        5 => format!("SELECT SUM(u.n * u.n) FROM (SELECT t.k, COUNT(*) AS n {from} GROUP BY t.k) u"),
+        6 => format!("SELECT VAR_POP(t.v) {from}"),
+        _ => format!("SELECT COUNT(DISTINCT t.k) {from}"),
+    }
+}
+
+/// Why a query has nothing to learn, or is not of the grammar, said with a way out.
+fn is_refused_well(message: &str) -> bool {
+    message.contains("hint: ") || message.contains("no gradient reaches") || message.contains("reads no learnable column")
+}
+
+/// What one query breaks, if anything; whether its limit was compared, and how many slopes.
+async fn laws(s: &Session, shape: Shape, query: &str) -> Result<(bool, usize), String> {
+    match outcome(s.relaxed(&format!("TRAIN MINIMIZE ({query})"))).await? {
+        Ok(_) => {}
+        Err(e) if is_refused_well(&e.to_string()) => return Ok((false, 0)),
+        Err(e) => return Err(format!("refused without a way out: {e}\n{query}")),
+    }
+    let told = |message: String| format!("shape {}: {message}", shape.seed);
+    let held = outcome(limit(s, query, "temperature => 0.5", 1e-30)).await.map_err(told)?;
+    let slopes = if has_kinks(query) { 0 } else { outcome(slope(s, query, "temperature => 0.7")).await.map_err(told)? };
+    Ok((held, slopes))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nested_queries_of_the_whole_grammar_keep_the_laws() {
+    let (mut held, mut compared, mut wrong) = (0, 0, vec![]);
+    for &shape in SHAPES {
+        let s = database(shape).await;
+        for i in 0..QUERIES {
+            let query = objective(&mut Random(shape.seed * 10_000 + i));
+            match laws(&s, shape, &query).await {
+                Ok((limit, slopes)) => (held, compared) = (held + usize::from(limit), compared + slopes),
+                Err(message) => wrong.push(message),
+            }
+        }
+    }
+    eprintln!("limits held: {held}, slopes compared: {compared}");
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(held > 600 && compared > 2000, "{held} {compared}");
+}
