@@ -125,6 +125,13 @@ pub enum OutputValue {
         order: Order,
         filter: Option<Predicate>,
     },
+    /// A moment about the mean; `y` is `x` where it is of one value.
+    Moment {
+        moment: Moment,
+        x: Expression,
+        y: Expression,
+        filter: Option<Predicate>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -136,12 +143,79 @@ pub enum Aggregate {
     Max,
     /// Interpolated between the rows around this fraction of the others, MEDIAN being 0.5.
     Quantile(f64),
+    /// All, and any, of the truth values that are not NULL.
+    And,
+    Or,
     /// The degree to which a group has a row: 1 - prod(1 - w).
     Presence,
     /// The same where at most one of the group's rows is ever present: sum w.
     PresenceOfOne,
     /// The degree to which a group has no row: prod(1 - w).
     Absence,
+}
+
+/// An aggregate about the mean of one value or of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Moment {
+    VariancePopulation,
+    VarianceSample,
+    DeviationPopulation,
+    DeviationSample,
+    CovariancePopulation,
+    CovarianceSample,
+    Correlation,
+    RegressionSlope,
+    RegressionIntercept,
+    RegressionR2,
+    RegressionCount,
+    RegressionAvgX,
+    RegressionAvgY,
+    RegressionSxx,
+    RegressionSxy,
+    RegressionSyy,
+}
+
+impl Moment {
+    pub const ALL: &'static [Moment] = &[
+        Moment::VariancePopulation,
+        Moment::VarianceSample,
+        Moment::DeviationPopulation,
+        Moment::DeviationSample,
+        Moment::CovariancePopulation,
+        Moment::CovarianceSample,
+        Moment::Correlation,
+        Moment::RegressionSlope,
+        Moment::RegressionIntercept,
+        Moment::RegressionR2,
+        Moment::RegressionCount,
+        Moment::RegressionAvgX,
+        Moment::RegressionAvgY,
+        Moment::RegressionSxx,
+        Moment::RegressionSxy,
+        Moment::RegressionSyy,
+    ];
+
+    /// The SQL name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::VariancePopulation => "var_pop",
+            Moment::VarianceSample => "var",
+            Moment::DeviationPopulation => "stddev_pop",
+            Moment::DeviationSample => "stddev",
+            Moment::CovariancePopulation => "covar_pop",
+            Moment::CovarianceSample => "covar_samp",
+            Moment::Correlation => "corr",
+            Moment::RegressionSlope => "regr_slope",
+            Moment::RegressionIntercept => "regr_intercept",
+            Moment::RegressionR2 => "regr_r2",
+            Moment::RegressionCount => "regr_count",
+            Moment::RegressionAvgX => "regr_avgx",
+            Moment::RegressionAvgY => "regr_avgy",
+            Moment::RegressionSxx => "regr_sxx",
+            Moment::RegressionSxy => "regr_sxy",
+            Moment::RegressionSyy => "regr_syy",
+        }
+    }
 }
 
 /// A live number (or vector) of a row.

@@ -16,6 +16,10 @@ impl Output {
                 let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
                 [value.clone(), order.key.clone()].into_iter().chain(filter).collect()
             }
+            OutputValue::Moment { x, y, filter, .. } => {
+                let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
+                [x.clone(), y.clone()].into_iter().chain(filter).collect()
+            }
         }
     }
 }
@@ -45,6 +49,11 @@ impl Output {
             OutputValue::First { value, order, filter, .. } => {
                 number(value, with);
                 number(&mut order.key, with);
+                predicate(filter, with);
+            }
+            OutputValue::Moment { x, y, filter, .. } => {
+                number(x, with);
+                number(y, with);
                 predicate(filter, with);
             }
         }

@@ -20,6 +20,8 @@ pub(super) fn became(aggregate: Aggregate, weighted: bool) -> &'static str {
         (Aggregate::Avg, false) => "segment-reduce: mean",
         (Aggregate::Min | Aggregate::Max, _) => "segment-select: expected extremum of the rows that are present",
         (Aggregate::Quantile(_), _) => "segment-select: order statistics as roots",
+        (Aggregate::And, _) => "segment-reduce: product of (1 - weight * falsity)",
+        (Aggregate::Or, _) => "segment-reduce: 1 - product of (1 - weight * truth)",
         (Aggregate::Presence, _) => "segment-reduce: 1 - product of (1 - weight)",
         (Aggregate::PresenceOfOne, _) => "segment-reduce: sum of the weights of rows that exclude each other",
         (Aggregate::Absence, _) => "segment-reduce: product of (1 - weight)",
@@ -58,21 +60,23 @@ impl<R: Lanes> Workplace<'_, R> {
                 let sum = self.sum(value);
                 self.given_a_row(sum, weight)
             }
+            (Aggregate::And | Aggregate::Or, Some(x)) => {
+                let side = if aggregate == Aggregate::Or { x.value } else { graph.complement(x.value) };
+                let sided = weight.map_or(side, |w| graph.multiply(w, side));
+                let any = self.any_row(Some(sided));
+                if self.stage.grouping == Grouping::Each {
+                    // To the degree that there is a row at all: of AND, that there is one and all are true.
+                    let some = self.any_row(weight);
+                    let both = if aggregate == Aggregate::Or { any } else { graph.subtract(some, any) };
+                    return self.given_a_row(both, weight);
+                }
+                let value = if aggregate == Aggregate::Or { any } else { graph.complement(any) };
+                Number { value, presence: self.known(rows, degree, x.presence) }
+            }
             (Aggregate::Sum, Some(x)) => {
                 let value = self.weighted(weight, x.value);
                 let value = self.sum(value);
-                // A sum over all soft rows is NULL only where what is frozen leaves it none: with its weight it goes to 0.
-                // In a group, which other rows may keep present, it is NULL where nothing is left of its weight.
-                let known = self.both(degree.filter(|d| graph.is_frozen(*d)), x.presence.filter(|p| graph.is_frozen(*p)));
-                let presence = match known {
-                    _ if graph.is_frozen(rows) => self.some(rows),
-                    _ if self.stage.grouping != Grouping::Whole && (degree.is_some() || x.presence.is_some()) => self.some(rows),
-                    None if self.rows.count > 0 => None,
-                    known => {
-                        let known = self.sum(known.unwrap_or_else(|| self.number(1.0)));
-                        self.some(known)
-                    }
-                };
+                let presence = self.known(rows, degree, x.presence);
                 Number { value: self.scaled(value), presence }
             }
             (Aggregate::Avg, Some(x)) => {
@@ -87,6 +91,22 @@ impl<R: Lanes> Workplace<'_, R> {
             _ => {
                 let value = if graph.is_frozen(rows) { rows } else { self.scaled(rows) };
                 Number { value, presence: None }
+            }
+        }
+    }
+
+    /// Whether a sum is not NULL. Over all soft rows it is NULL only where what is frozen leaves it none: with its weight it
+    /// goes to 0. In a group, which other rows may keep present, it is NULL where nothing is left of its weight.
+    fn known(&mut self, rows: Value, degree: Option<Value>, there: Option<Value>) -> Option<Value> {
+        let graph = self.graph();
+        let frozen = self.both(degree.filter(|d| graph.is_frozen(*d)), there.filter(|p| graph.is_frozen(*p)));
+        match frozen {
+            _ if graph.is_frozen(rows) => self.some(rows),
+            _ if self.stage.grouping != Grouping::Whole && (degree.is_some() || there.is_some()) => self.some(rows),
+            None if self.rows.count > 0 => None,
+            frozen => {
+                let known = self.sum(frozen.unwrap_or_else(|| self.number(1.0)));
+                self.some(known)
             }
         }
     }
@@ -157,7 +177,7 @@ impl<R: Lanes> Workplace<'_, R> {
         (!self.all.is_all_one(settled)).then_some(settled)
     }
 
-    fn scaled(&mut self, sum: Value) -> Value {
+    pub(super) fn scaled(&mut self, sum: Value) -> Value {
         match self.sample_scale {
             Some(scale) => self.all.graph.scale(scale, sum),
             None => sum,

@@ -150,6 +150,12 @@ pub const RELAXATIONS: &[Relaxation] = &[
                   OR NOT (r.x > m.a OR EXISTS (SELECT 1 FROM s WHERE s.k = r.g AND s.v > m.a))",
     },
     Relaxation {
+        name: "a sub-query in an aggregate's argument",
+        meaning: "the same, as a value of the row",
+        example: "SELECT SUM(CASE WHEN r.k NOT IN (SELECT s.k FROM s, m WHERE s.u > m.a) THEN r.z * m.b \
+                  WHEN EXISTS (SELECT 1 FROM s WHERE s.k = r.g AND s.u > m.a) THEN m.c ELSE r.id END) FROM r, m",
+    },
+    Relaxation {
         name: "semi join",
         meaning: "w_l (1 - prod(1 - w_r d))",
         example: "SELECT SUM(q.z) FROM r q LEFT SEMI JOIN (SELECT s.k, s.u - m.a AS h FROM s, m) p ON q.k = p.k AND q.x > p.h",
@@ -173,6 +179,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         name: "correlated AVG, compared",
         meaning: "the mean for each outer row",
         example: "SELECT COUNT(*) FROM r, m WHERE r.x > (SELECT AVG(s.u * n.b) FROM s, m n WHERE s.k = r.k AND s.v > n.a)",
+    },
+    Relaxation {
+        name: "correlated by more than keys",
+        meaning: "an aggregate of the pairs of each outer row",
+        example: "SELECT SUM((SELECT SUM(s.u * m.b) FROM s WHERE s.k = r.k AND s.v - r.y > m.a)) FROM r, m",
     },
     Relaxation {
         name: "full join on a live condition",
@@ -284,5 +295,57 @@ pub const RELAXATIONS: &[Relaxation] = &[
         name: "LAG, LEAD, FIRST_VALUE, LAST_VALUE, NTH_VALUE",
         meaning: "gather by a frozen row number",
         example: "SELECT SUM(t.a * t.b) + SUM(t.c * t.d) + SUM(t.e) FROM (SELECT LAG(r.x * m.b) OVER w AS a, LEAD(r.y * m.a, 2, 1.5) OVER w AS b, FIRST_VALUE(r.z * m.b) OVER w AS c, LAST_VALUE(r.z - m.c) OVER w AS d, NTH_VALUE(r.x * m.b, 2) OVER w AS e FROM r, m WINDOW w AS (PARTITION BY r.g ORDER BY r.id)) t",
+    },
+    Relaxation {
+        name: "BOOL_AND, BOOL_OR",
+        meaning: "product of 1 - w (1 - d), and noisy-or of w d",
+        example: "SELECT COUNT(*) FROM (SELECT r.g FROM r, m GROUP BY r.g HAVING BOOL_OR(r.x > m.a) AND NOT BOOL_AND(r.y > m.a)) t",
+    },
+    Relaxation {
+        name: "COUNT(DISTINCT)",
+        meaning: "noisy-or for each frozen value, then the sum",
+        example: "SELECT COUNT(DISTINCT r.k) + COUNT(DISTINCT r.g) FILTER (WHERE r.y > m.a) * COUNT(*) FROM r, m WHERE r.x > m.a",
+    },
+    Relaxation {
+        name: "COUNT(DISTINCT) of groups",
+        meaning: "noisy-or for each frozen value of each group, then the sum",
+        example: "SELECT SUM(t.n * t.s) FROM (SELECT r.g, COUNT(DISTINCT r.k) AS n, SUM(r.z) AS s FROM r, m WHERE r.x > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
+        name: "GROUPING SETS, ROLLUP, CUBE",
+        meaning: "a GROUP BY for each set",
+        example: "SELECT SUM(t.n * (t.id + 1) * COALESCE(t.g, 7)) FROM (SELECT r.g, r.truth, GROUPING(r.g, r.truth) AS id, SUM(r.z * m.b) AS n \
+                  FROM r, m WHERE r.x > m.a GROUP BY CUBE (r.g, r.truth)) t",
+    },
+    Relaxation {
+        name: "GROUP BY a live predicate",
+        meaning: "each row is shared among true, false and NULL by degree",
+        example: "SELECT SUM(t.n * t.n) FROM (SELECT r.x > m.a AS up, COUNT(*) AS n FROM r, m GROUP BY r.x > m.a) t",
+    },
+    Relaxation {
+        name: "GROUP BY a CASE over literals",
+        meaning: "each row is shared among the literals by degree",
+        example: "SELECT SUM(t.n * t.n) FROM (SELECT r.g, CASE WHEN r.x > m.a THEN 'up' WHEN r.y > m.a THEN 'side' ELSE 'down' END AS c, \
+                  COUNT(*) AS n FROM r, m GROUP BY 1, 2) t",
+    },
+    Relaxation {
+        name: "VAR_POP, STDDEV_POP",
+        meaning: "weighted squares about the weighted mean",
+        example: "SELECT VAR_POP(r.x * m.b) / (STDDEV_POP(r.y) * STDDEV_POP(r.x)) FROM r, m WHERE r.x > m.a",
+    },
+    Relaxation {
+        name: "VAR, STDDEV of a sample",
+        meaning: "the same over sum w (n - w) / n",
+        example: "SELECT SUM(t.v + t.n) FROM (SELECT r.g, STDDEV(r.z * m.b) AS v, COUNT(*) AS n FROM r, m WHERE r.y > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
+        name: "COVAR, CORR",
+        meaning: "weighted products about the weighted means",
+        example: "SELECT CORR(r.x, r.y * m.b + r.id * m.a) FROM r, m WHERE r.x > m.a",
+    },
+    Relaxation {
+        name: "REGR_SLOPE, REGR_INTERCEPT, REGR_R2",
+        meaning: "quotients of weighted products about the weighted means",
+        example: "SELECT REGR_INTERCEPT(r.y, r.x * m.b) * REGR_R2(r.y, r.x) FROM r, m WHERE r.y < m.a",
     },
 ];

@@ -11,6 +11,7 @@ mod expression;
 mod extremum;
 mod laws;
 mod logic;
+mod moment;
 mod quantile;
 mod rank;
 mod scale;
@@ -424,10 +425,15 @@ impl<R: Lanes> Workplace<'_, R> {
                     OutputValue::Running { running, argument, filter, through } => {
                         self.running(*running, argument.as_ref(), filter.as_ref(), weight, *through, &output.label)
                     }
+                    OutputValue::Moment { moment, x, y, filter } => self.moment(*moment, x, y, filter.as_ref(), weight),
                 };
                 self.all.graph.label(number.value, &output.label);
-                if let OutputValue::Aggregate { aggregate, .. } = &output.value {
-                    self.note(output.label.clone(), aggregate::became(*aggregate, weight.is_some()));
+                match &output.value {
+                    OutputValue::Aggregate { aggregate, .. } => {
+                        self.note(output.label.clone(), aggregate::became(*aggregate, weight.is_some()));
+                    }
+                    OutputValue::Moment { moment, .. } => self.note(output.label.clone(), moment::became(*moment)),
+                    _ => {}
                 }
                 number
             })

@@ -108,7 +108,7 @@ unary_functions! {
     Gelu           "gelu"           |x| x.via(real::gelu);                                  |x, y| gelu_slope(x);                                    Smooth ALL;
     Softplus       "softplus"       |x| x.max(R::ZERO) + (-x.abs()).exp().ln_1p();          |x, y| x.unary(Unary::Sigmoid);                          Smooth ALL;
     LaplaceCdf     "laplace_cdf"    |x| real::laplace_cdf(x);                               |x, y| mul(k(x, 0.5), neg(x.unary(Unary::Abs)).unary(Unary::Exp)); Smooth ALL;
-    CauchyCdf      "cauchy_cdf"     |x| x.via(|v| 0.5 + v.atan() / std::f64::consts::PI);   |x, y| div(k(x, std::f64::consts::FRAC_1_PI), add(k(x, 1.0), mul(x, x))); Smooth ALL;
+    CauchyCdf      "cauchy_cdf"     |x| x.via(real::cauchy_cdf);                             |x, y| div(k(x, std::f64::consts::FRAC_1_PI), add(k(x, 1.0), mul(x, x))); Smooth ALL;
     LinearCdf      "linear_cdf"     |x| (x + R::of(0.5)).max(R::ZERO).min(R::ONE);          |x, y| x.unary(Unary::Abs).binary(Binary::Less, k(x, 0.5)); Kinked ALL;
     ExponentialCdf "exponential_cdf" |x| x.min(R::ZERO).exp();                              |x, y| mul(y, x.binary(Binary::Less, k(x, 0.0)));        Kinked ALL;
     LnOneMinus     "ln_one_minus"   |x| (-x).ln_1p();                                       |x, y| div(k(x, 1.0), sub(x, k(x, 1.0)));                Smooth (-20.0, 0.99);

@@ -264,6 +264,11 @@ pub(super) fn laplace_cdf<R: Real>(x: R) -> R {
     if x < R::ZERO { tail } else { R::ONE - tail }
 }
 
+/// Below -1 by the arc of the reciprocal, so that a small tail keeps all its digits.
+pub(super) fn cauchy_cdf(x: f64) -> f64 {
+    if x < -1.0 { (-1.0 / x).atan() / std::f64::consts::PI } else { 0.5 + x.atan() / std::f64::consts::PI }
+}
+
 /// The error function by the series of Abramowitz and Stegun 7.1.6 near 0 and the continued
 /// fraction 7.1.14 of its complement beyond; relative error below 1e-15.
 pub(super) fn erf(x: f64) -> f64 {

@@ -20,6 +20,7 @@ mod query;
 mod relaxed;
 mod settings;
 mod train;
+mod unnest;
 mod view;
 
 pub use crate::grammar::{Statement, is_complete, statements};

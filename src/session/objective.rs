@@ -68,8 +68,7 @@ impl Planned {
             && let Err(e) = context.state().create_physical_plan(&plan).await
             && matches!(e.find_root(), DataFusionError::NotImplemented(_))
         {
-            return Err(Error::from(e)
-                .hint("write the sub-query in WHERE, or in the SELECT list of a query of its own, and choose its rows by equality"));
+            return Err(Error::from(e).hint("write the sub-query as a join with an aggregate grouped by the key"));
         }
         Ok(Self { tables, parameters, exact: Exact { context, snapshot, plan }, live })
     }

@@ -1,11 +1,13 @@
 //! Everything that DataFusion runs by itself: queries, EXPLAIN, SHOW, SET, prepared statements, COPY TO, external tables.
 
+use super::unnest::Unnest;
 use super::{Outcome, Session, catalog};
 use crate::error::{Error, Place, Result};
 use crate::grammar;
 use arrow::datatypes::DataType;
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, dml::CopyTo};
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -32,7 +34,10 @@ pub(super) fn settings() -> Result<SessionContext> {
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::MAIN);
     config.options_mut().sql_parser.collect_spans = true;
-    let context = SessionContext::new_with_config(config);
+    // DataFusion's rules take apart the sub-queries that they know; ours comes before them and leaves them those.
+    let rules = std::iter::once(Arc::new(Unnest) as Arc<dyn OptimizerRule + Send + Sync>).chain(Optimizer::new().rules).collect();
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
+    let context = SessionContext::new_with_state(state);
     super::functions(&context);
     Ok(context)
 }

@@ -1,17 +1,28 @@
-//! Aggregates: the end of a stage. Keys are frozen; aggregates that nothing live reaches are left to the exact engine.
+//! Aggregates: the end of a stage. Aggregates that nothing live reaches are left to the exact engine.
 
 use super::expression::constant;
-use super::relation::{Live, Relation, Slot, place, refusal};
+use super::grouping::is_distinct;
+use super::relation::{Live, Relation, Slot, place, text};
 use super::rows::number;
 use super::{Splitter, column};
-use crate::algebra::{Aggregate, Expression, Grouping, Order, Output, OutputValue, Predicate, Source};
+use crate::algebra::{Aggregate, Expression, Grouping, Moment, Order, Output, OutputValue, Predicate, Source};
 use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, NullTreatment};
-use datafusion::logical_expr::{self, Expr, ExprSchemable, LogicalPlan, lit};
+use datafusion::logical_expr::{self, Expr, ExprSchemable, lit};
 use std::collections::BTreeSet;
+
+/// What an aggregate computes, over the columns of its input.
+#[derive(Debug, Clone)]
+pub(super) struct Aggregation {
+    pub keys: Vec<Expr>,
+    pub aggregates: Vec<Expr>,
+    pub schema: DFSchema,
+    /// The type of the column that tells GROUPING SETS apart.
+    pub grouping_id: DataType,
+}
 
 impl Splitter<'_> {
     pub(super) fn aggregate(&mut self, aggregate: &logical_expr::Aggregate) -> Result<Relation> {
@@ -21,25 +32,56 @@ impl Splitter<'_> {
 
     /// An aggregate over a relation that is split already.
     pub(super) fn aggregate_of(&mut self, aggregate: &logical_expr::Aggregate, input: Relation) -> Result<Relation> {
-        let input = self.with_outer(input, aggregate.group_expr.iter().chain(&aggregate.aggr_expr))?;
-        let context = self.contexts.last().filter(|c| input.carries(&c.key)).cloned();
-        let (mut input, width) = (input, aggregate.group_expr.len());
+        let mut input = self.with_outer(input, aggregate.group_expr.iter().chain(&aggregate.aggr_expr))?;
         let all = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned();
-        let (schema, mut expressions) = self.unnest(&mut input, aggregate.input.schema(), all)?;
-        let aggregates = expressions.split_off(width);
-        let keys = self.keys(aggregate, &expressions, &schema, &mut input)?;
+        let (schema, mut keys) = self.unnest(&mut input, aggregate.input.schema(), all)?;
+        let aggregates = keys.split_off(aggregate.group_expr.len());
+        let id = aggregate.schema.field_with_unqualified_name(logical_expr::Aggregate::INTERNAL_GROUPING_ID);
+        let grouping_id = id.map_or(DataType::UInt8, |f| f.data_type().clone());
+        self.grouped(&Aggregation { keys, aggregates, schema, grouping_id }, input)
+    }
+
+    /// Keys and aggregates, one column each.
+    pub(super) fn grouped(&mut self, aggregation: &Aggregation, mut input: Relation) -> Result<Relation> {
+        if let [Expr::GroupingSet(set)] = aggregation.keys.as_slice() {
+            return self.grouping_sets(aggregation, set, input);
+        }
+        let mut aggregation = aggregation.clone();
+        for at in 0..aggregation.keys.len() {
+            if self.is_live_expression(&aggregation.keys[at], &aggregation.schema, &input)? {
+                let (shared, schema, key) = self.shared_by_key(&aggregation.keys[at], &aggregation.schema, input)?;
+                (input, aggregation.schema) = (shared, schema);
+                aggregation.keys[at] = key;
+            }
+        }
+        let mut distinct = false;
+        for e in aggregation.aggregates.iter().filter(|e| is_distinct(e)) {
+            distinct |= !input.weight.is_empty() || self.is_live_expression(e, &aggregation.schema, &input)?;
+        }
+        if distinct { self.with_distinct(&aggregation, input) } else { self.plain(&aggregation, input) }
+    }
+
+    /// Frozen keys, and no aggregate over distinct values.
+    fn plain(&mut self, aggregation: &Aggregation, mut input: Relation) -> Result<Relation> {
+        let context = self.contexts.last().filter(|c| input.carries(&c.key)).cloned();
+        let Aggregation { keys, aggregates, schema, .. } = aggregation;
+        let keys = keys.iter().map(|e| self.frozen_column(e, schema, &mut input)).collect::<Result<Vec<_>>>()?;
         let weighted = !input.weight.is_empty();
         let (mut live, mut frozen, mut order) = (vec![], vec![], vec![]);
-        for e in &aggregates {
-            if !weighted && !self.is_live_expression(e, &schema, &input)? {
+        for e in aggregates {
+            if !weighted && !self.is_live_expression(e, schema, &input)? {
                 let id = self.fresh();
-                frozen.push((self.skeleton_expression(e, &schema, &input)?, id));
-                order.push(Err((id, empty_value(e, &schema)?)));
+                frozen.push((self.skeleton_expression(e, schema, &input)?, id));
+                order.push(Err((id, empty_value(e, schema)?)));
                 continue;
             }
-            match self.live_aggregate(e, &schema, &mut input) {
+            match self.live_aggregate(e, schema, &mut input) {
                 Ok(output) => {
-                    let counts = matches!(output.value, OutputValue::Aggregate { aggregate: Aggregate::Count, .. });
+                    let counts = matches!(
+                        output.value,
+                        OutputValue::Aggregate { aggregate: Aggregate::Count, .. }
+                            | OutputValue::Moment { moment: Moment::RegressionCount, .. }
+                    );
                     order.push(Ok((live.len(), counts)));
                     live.push(output);
                 }
@@ -122,35 +164,6 @@ impl Splitter<'_> {
         self.end_stage(&relation, Grouping::Keys, keys, vec![presence_as(Aggregate::Presence)], vec![])
     }
 
-    fn keys(
-        &mut self,
-        aggregate: &logical_expr::Aggregate,
-        keys_of: &[Expr],
-        schema: &DFSchema,
-        input: &mut Relation,
-    ) -> Result<Vec<usize>> {
-        let mut keys = vec![];
-        for e in keys_of {
-            if let Expr::GroupingSet(_) = e {
-                return Err(refusal(
-                    "GROUPING SETS over a live relation",
-                    &LogicalPlan::Aggregate(aggregate.clone()),
-                    "write one GROUP BY query for each set",
-                ));
-            }
-            if self.is_live_expression(e, schema, input)? {
-                self.refusals.push(
-                    Error::new(format!("GROUP BY the live value {}", e.human_display()))
-                        .at(place(e))
-                        .hint("group by frozen columns; a live number has no finite set of values"),
-                );
-                continue;
-            }
-            keys.push(self.frozen_column(e, schema, input)?);
-        }
-        Ok(keys)
-    }
-
     /// Ends the stage of an aggregate with these outputs.
     pub(super) fn end_stage(
         &mut self,
@@ -178,13 +191,24 @@ impl Splitter<'_> {
             return Err(Error::new("an aggregate that has no gradient").at(place(e)));
         };
         let (name, params) = (function.func.name().to_string(), &function.params);
-        let label = inner.human_display().to_string();
+        let label = text(inner);
         let refuse = |what: String, hint: &str| Err(Error::new(what).at(place(inner)).hint(hint));
         if params.distinct {
-            return refuse(
-                format!("{label} of a live relation"),
-                "DISTINCT is not supported yet over live rows: aggregate in a sub-query with GROUP BY",
-            );
+            return refuse(format!("{label} in this place"), "aggregate distinct values in a sub-query with GROUP BY");
+        }
+        if name == "first_value" || name == "last_value" {
+            return self.first_value(inner, &name, params, schema, input);
+        }
+        let filter = params.filter.as_deref().map(|p| self.predicate(p, schema, input)).transpose()?;
+        if let Some(moment) = Moment::ALL.iter().copied().find(|m| m.name() == name) {
+            let (y, x) = match params.args.as_slice() {
+                [x] => (x, x),
+                // REGR_*(y, x): the value explained comes first.
+                [y, x] => (y, x),
+                _ => return refuse(format!("{label} of a live relation"), "it is of one value or of two"),
+            };
+            let (y, x) = (self.number(y, schema, input)?, self.number(x, schema, input)?);
+            return Ok(Output { value: OutputValue::Moment { moment, x, y, filter }, label });
         }
         let aggregate = match name.as_str() {
             "count" => Aggregate::Count,
@@ -194,15 +218,15 @@ impl Splitter<'_> {
             "max" => Aggregate::Max,
             "median" | "approx_median" => Aggregate::Quantile(0.5),
             "percentile_cont" | "approx_percentile_cont" => Aggregate::Quantile(fraction(inner, params)?),
-            "first_value" | "last_value" => return self.first_value(inner, &name, params, schema, input),
+            "bool_and" => Aggregate::And,
+            "bool_or" => Aggregate::Or,
             _ => {
                 return refuse(
                     format!("the aggregate {name} of a live relation has no relaxation yet"),
-                    "COUNT, SUM, AVG, MIN, MAX, MEDIAN, PERCENTILE_CONT, FIRST_VALUE and LAST_VALUE have one",
+                    "COUNT, SUM, AVG, MIN, MAX, MEDIAN, PERCENTILE_CONT, FIRST_VALUE, LAST_VALUE, VAR, STDDEV, COVAR, CORR, REGR_*, BOOL_AND and BOOL_OR have one",
                 );
             }
         };
-        let filter = params.filter.as_deref().map(|p| self.predicate(p, schema, input)).transpose()?;
         let argument = match (aggregate, params.args.as_slice()) {
             (Aggregate::Count, [e]) if !self.is_live_expression(e, schema, input)? => self.count_argument(e, schema, input)?,
             (Aggregate::Quantile(_), [e, ..]) | (_, [e]) => Some(self.number(e, schema, input)?),
@@ -264,7 +288,7 @@ impl Splitter<'_> {
             return Ok(id);
         }
         let id = self.fresh();
-        Ok(input.add(id, e.human_display().to_string(), expression))
+        Ok(input.add(id, text(e), expression))
     }
 }
 

@@ -6,7 +6,7 @@
 //! says of each outer row is a stage with at most one row for it, which the outer rows look up.
 
 use super::expression::never_null;
-use super::relation::{Known, Live, Relation, Slot, place};
+use super::relation::{Known, Live, Relation, Slot, place, text};
 use super::rows::{FinishedRows, present};
 use super::subquery::{Call, Kind};
 use super::{Splitter, column, column_name};
@@ -39,8 +39,8 @@ enum Need {
 }
 
 /// The name under which pairs carry the value that is compared.
-fn value_column() -> Column {
-    Column::from_name("value compared")
+fn value_column(value: &Expr) -> Column {
+    Column::from_name(text(value))
 }
 
 impl Splitter<'_> {
@@ -97,7 +97,7 @@ impl Splitter<'_> {
             relation.columns.push(slot);
         }
         let rows = self.finish_rows(relation.clone())?;
-        let names = call.outer.iter().cloned().chain([value_column()]);
+        let names = call.outer.iter().cloned().chain(args.last().map(value_column));
         let key = Column::from_name(format!("outer row {}", self.fresh()));
         let context = Context { rows, bindings: names.zip(width..width + args.len()).collect(), key };
         self.contexts.push(context.clone());
@@ -125,7 +125,7 @@ impl Splitter<'_> {
                 let field = Arc::new(Field::new("value", value.get_type(schema)?, true));
                 let right = Expr::Column(Column::from(inner.qualified_field(0)));
                 let nullable = need == Need::Value && (value.nullable(schema)? || inner.field(0).is_nullable());
-                let compared = BinaryExpr::new(Box::new(Expr::OuterReferenceColumn(field, value_column())), op, Box::new(right));
+                let compared = BinaryExpr::new(Box::new(Expr::OuterReferenceColumn(field, value_column(value))), op, Box::new(right));
                 self.any(&mut pairs, &Expr::BinaryExpr(compared), inner, nullable)?
             }
             _ => vec![None],
@@ -177,7 +177,7 @@ impl Splitter<'_> {
         let unknown_left = only(left.as_ref().clone().is_null().and(right.as_ref().clone().is_not_null()))?.build()?;
         pairs.plan = matches.union(unknown_right)?.union(unknown_left)?.build()?;
         let id = self.fresh();
-        pairs.add(id, compared.human_display().to_string(), condition.is_true());
+        pairs.add(id, text(compared), condition.is_true());
         Ok(vec![Some(Predicate::Frozen(id)), None])
     }
 

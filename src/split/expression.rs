@@ -1,6 +1,6 @@
 //! Expressions: what is frozen becomes a column of the skeleton, what is live becomes plain data.
 
-use super::relation::{Live, Relation, Slot, place};
+use super::relation::{self, Live, Relation, Slot, place};
 use super::rows::number;
 use super::subquery::{Call, Kind, call_given_back};
 use super::{Splitter, column};
@@ -292,7 +292,7 @@ impl Splitter<'_> {
         if let Some(among) = self.among(comparison, &a, &b) {
             return Ok(among);
         }
-        Ok(Predicate::Compare { comparison, left: Box::new(a), right: Box::new(b), label: e.human_display().to_string() })
+        Ok(Predicate::Compare { comparison, left: Box::new(a), right: Box::new(b), label: relation::text(e) })
     }
 
     fn in_list(&mut self, list: &InList, schema: &DFSchema, input: &mut Relation) -> Result<Predicate> {

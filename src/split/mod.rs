@@ -13,6 +13,7 @@ mod dependent;
 mod expression;
 mod frame;
 pub mod functions;
+mod grouping;
 mod join;
 mod materialize;
 mod order;

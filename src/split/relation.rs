@@ -5,7 +5,7 @@ use super::subquery::{each_call, given_back, reads_outer};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Place, Result};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, utils::split_conjunction};
 use std::collections::BTreeMap;
@@ -341,6 +341,15 @@ impl Splitter<'_> {
             Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, known: Known::default(), carried: vec![] };
         Ok((relation, renamed, row))
     }
+}
+
+/// The expression as its reader wrote it: a column of the query around is that column.
+pub(super) fn text(e: &Expr) -> String {
+    let plain = e.clone().transform_up(|e| match e {
+        Expr::OuterReferenceColumn(_, c) => Ok(Transformed::yes(Expr::Column(c))),
+        other => Ok(Transformed::no(other)),
+    });
+    plain.map_or_else(|_| e.human_display().to_string(), |plain| plain.data.human_display().to_string())
 }
 
 /// Where an expression stands: the position of its first column when that is known, else its text.

@@ -256,3 +256,38 @@ async fn an_order_is_said_with_its_partitions_and_its_membership() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aggregates_say_what_they_became() {
+    let s = shop().await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT CORR(p.x, p.y * m.b) + VAR_POP(p.x) FROM p, m WHERE p.x > m.a)",
+        &[
+            "-> segment-reduce: weighted means, then corr about them",
+            "-> segment-reduce: weighted means, then var_pop about them",
+            "stage 1|frozen rows|100, one group",
+        ],
+        &[],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(t.n * t.n) FROM (SELECT p.x > m.a AS up, BOOL_OR(p.y > m.b) AS o, COUNT(*) AS n FROM p, m GROUP BY 1) t WHERE t.o)",
+        &[
+            "p.x > m.a -> degree, logistic",
+            "UnionExec",
+            "frozen rows|300, 3 groups",
+            "-> segment-reduce: 1 - product of (1 - weight * truth)",
+        ],
+        &[],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(DISTINCT p.k) FROM p, m WHERE p.x > m.a)",
+        &["frozen rows|100, 5 groups", "presence of the group -> segment-reduce: 1 - product of (1 - weight)"],
+        &[],
+    )
+    .await;
+}

@@ -1,5 +1,6 @@
 //! All tests from outside of the library, in one binary.
 
+mod aggregates;
 #[path = "../architecture.rs"]
 mod architecture;
 mod command;

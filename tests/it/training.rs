@@ -439,10 +439,6 @@ async fn every_refusal_says_what_and_where_and_what_to_do_and_changes_nothing() 
             "TRAIN MINIMIZE (SELECT approx_distinct(m.a * d.x) FROM d, m)",
             &["approx_distinct", "no relaxation yet", "line 1, column ", "hint: "],
         ),
-        (
-            "TRAIN MINIMIZE (SELECT SUM((SELECT SUM(v.e[1] * d.x) FROM v WHERE v.id = d.id)) FROM d)",
-            &["does not support logical expression ScalarSubquery", "hint: "],
-        ),
         // Numbers of the run.
         (
             "TRAIN MINIMIZE (SELECT SUM(a) FROM m) USING adam (learning_rate => 0)",

@@ -1,0 +1,143 @@
+//! Aggregates over live relations: their values, written out by hand.
+
+use crate::fails;
+use crate::subqueries::{all_are, any, database, w};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn truths_and_distinct_values_are_joined_by_noisy_or() {
+    let s = database().await;
+    let (one, two, null) = (any(&[w(0.5), w(-0.3)]), w(1.0), w(0.2));
+    let all = [w(0.3), w(-0.2), w(0.9), w(0.4)];
+    all_are(
+        &s,
+        &[
+            ("SELECT CAST(BOOL_OR(l.x > m.a) AS DOUBLE) FROM l, m", any(&all)),
+            ("SELECT CAST(BOOL_AND(l.x > m.a) AS DOUBLE) FROM l, m", all.iter().product()),
+            // A row that is NULL says nothing.
+            ("SELECT CAST(BOOL_AND(CASE WHEN l.k IS NOT NULL THEN l.x > m.a END) AS DOUBLE) FROM l, m", all[..3].iter().product()),
+            ("SELECT COUNT(DISTINCT r.k) FROM r, m WHERE r.x > m.a", one + two),
+            ("SELECT SUM(DISTINCT r.k) FROM r, m WHERE r.x > m.a", one + 2.0 * two),
+            (
+                "SELECT COUNT(DISTINCT r.k) + SUM(r.x) FROM r, m WHERE r.x > m.a",
+                one + two + w(0.5) * 0.5 - w(-0.3) * 0.3 + w(1.0) + w(0.2) * 0.2,
+            ),
+            ("SELECT COUNT(DISTINCT r.x) FILTER (WHERE r.x > m.a) FROM r, m", w(0.5) + w(-0.3) + w(1.0) + w(0.2)),
+            // Groups: their own degree is a factor of the outer sum.
+            (
+                "SELECT SUM(t.n) FROM (SELECT r.k, COUNT(DISTINCT r.x) AS n FROM r, m WHERE r.x > m.a GROUP BY r.k) t",
+                one * (w(0.5) + w(-0.3)) + two * two + null * null,
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sets_of_keys_and_live_keys_share_the_rows() {
+    let s = database().await;
+    let (one, two, null) = (any(&[w(0.5), w(-0.3)]), w(1.0), w(0.2));
+    let counts = one * (w(0.5) + w(-0.3)) + two * two + null * null;
+    let total = w(0.5) + w(-0.3) + w(1.0) + w(0.2);
+    let all = [w(0.3), w(-0.2), w(0.9), w(0.4)];
+    let rest = all.map(|d| 1.0 - d);
+    let squares = |weights: &[f64]| any(weights) * weights.iter().sum::<f64>().powi(2);
+    all_are(
+        &s,
+        &[
+            (
+                "SELECT SUM(t.n * (1 + 10 * t.id)) FROM (SELECT r.k, GROUPING(r.k) AS id, COUNT(*) AS n FROM r, m WHERE r.x > m.a GROUP BY ROLLUP (r.k)) t",
+                counts + 11.0 * total,
+            ),
+            (
+                "SELECT SUM(t.n) FROM (SELECT r.k, COUNT(*) AS n FROM r, m WHERE r.x > m.a GROUP BY GROUPING SETS ((r.k), (r.k))) t",
+                2.0 * counts,
+            ),
+            ("SELECT SUM(t.n * t.n) FROM (SELECT l.x > m.a AS up, COUNT(*) AS n FROM l, m GROUP BY 1) t", squares(&all) + squares(&rest)),
+            (
+                "SELECT SUM(t.n * t.n) FROM (SELECT CASE WHEN l.x > m.a THEN 'up' WHEN l.k = 2 THEN 'two' ELSE 'down' END AS c, COUNT(*) AS n FROM l, m GROUP BY 1) t",
+                squares(&all) + squares(&rest[1..2]) + squares(&[rest[0], rest[2], rest[3]]),
+            ),
+            // A number that a sub-query gives, too.
+            (
+                "SELECT SUM(t.n * t.c) FROM (SELECT q.c, COUNT(*) AS n FROM (SELECT CASE WHEN l.x > m.a THEN 1 ELSE 3 END AS c FROM l, m) q GROUP BY q.c) t",
+                any(&all) * all.iter().sum::<f64>() + 3.0 * any(&rest) * rest.iter().sum::<f64>(),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_are_about_the_weighted_means() {
+    let s = database().await;
+    let x = [0.3, -0.2, 0.9, 0.4];
+    let y = [0.3 * 0.3, 0.2 * 0.2, 0.9 * 0.9, 0.4 * 0.4];
+    let weights = x.map(w);
+    let n: f64 = weights.iter().sum();
+    let mean = |v: &[f64]| v.iter().zip(weights).map(|(v, w)| v * w).sum::<f64>() / n;
+    let about = |u: &[f64], v: &[f64]| (0..4).map(|i| weights[i] * (u[i] - mean(u)) * (v[i] - mean(v))).sum::<f64>();
+    let freedom: f64 = weights.iter().map(|w| w * (n - w) / n).sum();
+    let (xx, xy, yy) = (about(&x, &x), about(&x, &y), about(&y, &y));
+    let from = "FROM l, m WHERE l.x > m.a";
+    let of = |aggregate: &str| format!("SELECT {aggregate} {from}");
+    let (a, b) = ("l.x", "l.x * l.x");
+    let expected = [
+        (of(&format!("VAR_POP({a})")), xx / n),
+        (of(&format!("VAR({a})")), xx / freedom),
+        (of(&format!("STDDEV_POP({a})")), (xx / n).sqrt()),
+        (of(&format!("STDDEV({a})")), (xx / freedom).sqrt()),
+        (of(&format!("COVAR_POP({a}, {b})")), xy / n),
+        (of(&format!("COVAR_SAMP({a}, {b})")), xy / freedom),
+        (of(&format!("CORR({a}, {b})")), xy / (xx * yy).sqrt()),
+        (of(&format!("REGR_SLOPE({b}, {a})")), xy / xx),
+        (of(&format!("REGR_INTERCEPT({b}, {a})")), mean(&y) - xy / xx * mean(&x)),
+        (of(&format!("REGR_R2({b}, {a})")), xy * xy / (xx * yy)),
+        (of(&format!("REGR_COUNT({b}, {a})")), n),
+        (of(&format!("REGR_AVGX({b}, {a})")), mean(&x)),
+        (of(&format!("REGR_AVGY({b}, {a})")), mean(&y)),
+        (of(&format!("REGR_SXX({b}, {a})")), xx),
+        (of(&format!("REGR_SXY({b}, {a})")), xy),
+        (of(&format!("REGR_SYY({b}, {a})")), yy),
+    ];
+    let expected: Vec<(&str, f64)> = expected.iter().map(|(sql, v)| (sql.as_str(), *v)).collect();
+    all_are(&s, &expected).await;
+    // Far from 0 nothing is lost: 2 (l.x) around a million.
+    let mut far = s.relaxed("TRAIN MINIMIZE (SELECT VAR_POP(1e6 + l.x * m.b) FROM l, m)").await.unwrap();
+    let plain = [0.3, -0.2, 0.9, 0.4];
+    let middle = plain.iter().sum::<f64>() / 4.0;
+    let variance = 4.0 * plain.iter().map(|v| (v - middle).powi(2)).sum::<f64>() / 4.0;
+    let value = far.value().unwrap();
+    assert!((value - variance).abs() < 1e-8 * variance, "{value} is not {variance}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn too_few_rows_are_null() {
+    let s = database().await;
+    for (objective, null) in [
+        ("SELECT STDDEV(l.x * m.b) FROM l, m WHERE l.k = 1", true),
+        ("SELECT VAR_POP(l.x * m.b) FROM l, m WHERE l.k = 1", false),
+        ("SELECT CORR(l.x * m.b, l.x) FROM l, m WHERE l.k = 1", true),
+        ("SELECT REGR_SLOPE(l.x * m.b, l.k) FROM l, m WHERE l.k = 1", true),
+        ("SELECT VAR_POP(l.x * m.b) FROM l, m WHERE l.k = 77", true),
+    ] {
+        let mut query = s.relaxed(&format!("TRAIN MINIMIZE (SELECT COALESCE(({objective}), m.a - 7) FROM m)")).await.unwrap();
+        let (value, exact) = (query.value().unwrap(), query.exact().await.unwrap().unwrap());
+        assert_eq!(null, exact < -6.0, "{objective}");
+        assert!((value - exact).abs() < 1e-12, "{value} is not {exact}: {objective}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_aggregates_do_not_do_is_refused() {
+    let s = database().await;
+    for (objective, pieces) in [
+        ("SELECT COUNT(DISTINCT l.x * m.a) FROM l, m", &["over a live value", "line 1, column ", "hint: "][..]),
+        ("SELECT COUNT(*) FROM (SELECT l.x * m.a AS h FROM l, m GROUP BY l.x * m.a) t", &["GROUP BY the live value", "hint: "]),
+        (
+            "SELECT COUNT(*) FROM (SELECT CASE WHEN l.x > m.a THEN l.k ELSE 0 END AS c FROM l, m GROUP BY 1) t",
+            &["GROUP BY the live value", "hint: "],
+        ),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE ({objective})"), pieces).await;
+    }
+}
