@@ -10,6 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use std::time::Instant;
 
+/// The objective for the values of all parameters; `None` for NULL.
+pub type Evaluate<'a> = dyn FnMut(&[Vec<f64>]) -> Result<Option<f64>> + 'a;
+
 /// A parameter that is perturbed.
 pub struct Free {
     /// Rows x width.
@@ -19,12 +22,12 @@ pub struct Free {
 }
 
 /// Runs all steps with `pairs` pairs of evaluations each, and returns the smoothed objective where they end; `None` when the run
-/// was cancelled. `evaluate` gives the objective for the values of all parameters, or `None` for NULL.
+/// was cancelled.
 pub fn perturb(
     parameters: &mut [Free],
     settings: &Settings,
     pairs: usize,
-    evaluate: &mut dyn FnMut(&[Vec<f64>]) -> Result<Option<f64>>,
+    evaluate: &mut Evaluate,
     observe: &mut dyn FnMut(Step) -> bool,
 ) -> Result<Option<f64>> {
     let start = Instant::now();
@@ -58,7 +61,7 @@ fn estimate(
     sigma: f64,
     pairs: usize,
     random: &mut ChaCha8Rng,
-    evaluate: &mut dyn FnMut(&[Vec<f64>]) -> Result<Option<f64>>,
+    evaluate: &mut Evaluate,
 ) -> Result<(f64, Vec<Vec<f64>>)> {
     let mut gradients: Vec<Vec<f64>> = parameters.iter().map(|p| vec![0.0; p.values.len()]).collect();
     let mut sum = 0.0;

@@ -11,7 +11,9 @@ fn relation(random: &mut Random, depth: u64) -> String {
     if depth == 0 {
         let (p, v) = (predicate(random, 1), value(random, 1));
         let filter = if random.chance(70) { format!("WHERE {p}") } else { String::new() };
-        return format!("SELECT r.id, r.k, r.g, r.x, r.y, COALESCE({v}, m.b) + r.id * (0.0137 + m.c * m.c * 0.01) AS v FROM r, m {filter}");
+        return format!(
+            "SELECT r.id, r.k, r.g, r.x, r.y, COALESCE({v}, m.b) + (r.id + 1) * (0.0137 + m.c * m.c * 0.01) AS v FROM r, m {filter}"
+        );
     }
     let a = relation(random, depth - 1);
     let t = format!("({a}) t");

@@ -62,7 +62,7 @@ async fn the_gradient_has_a_row_for_each_element() {
     assert_eq!(rows(&s, &format!("GRADIENT OF ({query}) WITH RESPECT TO m.w")).await, "m|1|w|NULL|2.0|9.0");
     let slope =
         numbers(&rows(&s, "GRADIENT OF (SELECT COUNT(*) FROM p, m WHERE x > t) RELAX (temperature => 1, scale => 'none')").await)[5];
-    let bell = |z: f64| (-z as f64).exp() / (1.0 + (-z).exp()).powi(2);
+    let bell = |z: f64| f64::exp(-z) / (1.0 + f64::exp(-z)).powi(2);
     assert!((slope + bell(-1.0) + bell(0.0) + bell(1.0)).abs() < 1e-12, "{slope}");
 }
 
