@@ -5,7 +5,7 @@ use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
 
 /// A tiny deterministic source of numbers in (-1, 1).
-fn numbers(seed: u64, n: usize) -> Vec<f64> {
+pub(super) fn numbers(seed: u64, n: usize) -> Vec<f64> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..n)
         .map(|_| {

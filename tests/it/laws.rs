@@ -120,8 +120,11 @@ pub async fn database(shape: Shape) -> Session {
 }
 
 /// Coldest is exact: the relaxed objective goes to the exact one. Returns whether there was something to compare.
-pub async fn limit(session: &Session, objective: &str, options: &str, temperature: f64) -> bool {
-    let mut query = relaxed(session, objective, options).await;
+async fn limit(session: &Session, objective: &str, options: &str, temperature: f64) -> bool {
+    limit_of(&mut relaxed(session, objective, options).await, &format!("({options}): {objective}"), temperature).await
+}
+
+pub async fn limit_of(query: &mut RelaxedQuery, objective: &str, temperature: f64) -> bool {
     let exact = match query.exact().await {
         Ok(exact) => exact,
         // DataFusion 55.2 plans some casts of `... IS TRUE` in sub-queries with one nullability and computes with the other.
@@ -129,10 +132,12 @@ pub async fn limit(session: &Session, objective: &str, options: &str, temperatur
         Err(e) => panic!("{objective}\n{e}"),
     };
     let Some(exact) = exact.filter(|x| x.is_finite()) else { return false };
+    let before = query.temperature();
     query.set_temperature(temperature);
     let value = query.value().unwrap_or_else(|| panic!("relaxed NULL, exact {exact}: {objective}"));
+    query.set_temperature(before);
     let close = (value - exact).abs() <= 1e-6 * exact.abs() || (exact == 0.0 && value.abs() < 1e-9);
-    assert!(close, "limit {value}, exact {exact} ({options}): {objective}");
+    assert!(close, "limit {value}, exact {exact}: {objective}");
     true
 }
 
@@ -143,8 +148,11 @@ async fn no_pairs(session: &Session, objective: &str) -> Option<String> {
 }
 
 /// Every element of the gradient is a central difference, extrapolated, at one of several widths.
-pub async fn slope(session: &Session, objective: &str, options: &str) -> usize {
-    let mut query = relaxed(session, objective, options).await;
+async fn slope(session: &Session, objective: &str, options: &str) -> usize {
+    slope_of(&mut relaxed(session, objective, options).await, &format!("({options}): {objective}"))
+}
+
+pub fn slope_of(query: &mut RelaxedQuery, objective: &str) -> usize {
     let Some(value) = query.value().filter(|v| v.is_finite()) else { return 0 };
     let names: Vec<String> = query.columns().map(String::from).collect();
     let mut compared = 0;
@@ -179,7 +187,7 @@ pub async fn slope(session: &Session, objective: &str, options: &str) -> usize {
             if best.0.is_infinite() {
                 continue;
             }
-            assert!(best.0 <= 1e-6, "{name}[{i}]: gradient {}, difference {} ({options}): {objective}", gradient[i], best.1);
+            assert!(best.0 <= 1e-6, "{name}[{i}]: gradient {}, difference {}: {objective}", gradient[i], best.1);
             compared += 1;
         }
     }

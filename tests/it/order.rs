@@ -233,7 +233,7 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
         "SUM(x * a) OVER (PARTITION BY g ORDER BY id)",
         "SUM(x * a) OVER (ORDER BY t RANGE BETWEEN 1 PRECEDING AND 2 FOLLOWING)",
         "AVG(x * a) OVER (PARTITION BY g ORDER BY id DESC ROWS BETWEEN 3 PRECEDING AND CURRENT ROW)",
-        "COUNT(x * a) OVER (ORDER BY id ROWS BETWEEN 5 FOLLOWING AND 7 FOLLOWING)",
+        "COUNT(x * a) OVER (ORDER BY id ROWS BETWEEN 5 FOLLOWING AND 7 FOLLOWING) * a",
         "SUM(x * a) FILTER (WHERE t > 3) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING)",
         "SUM(x * a) OVER (ORDER BY t GROUPS BETWEEN 1 PRECEDING AND 1 FOLLOWING)",
         "LAG(x * a, 3) OVER (PARTITION BY g ORDER BY id)",

@@ -1,24 +1,13 @@
 //! Laws of whole-segment operations: adjoints against central differences, the sorted sums against all pairs, segments of
 //! no, one, two and many rows, ties, and samples of whole segments.
 
+use super::super::tests::numbers;
 use super::super::{Graph, Machine, ONE, Segments, Value, gradient};
 use super::{pairs, root};
 use crate::scalar::Unary;
 use std::sync::Arc;
 
 const SHAPES: [Unary; 4] = [Unary::Sigmoid, Unary::LaplaceCdf, Unary::CauchyCdf, Unary::LinearCdf];
-
-fn numbers(seed: u64, n: usize) -> Vec<f64> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
-        })
-        .collect()
-}
 
 /// Segments of 0, 1, 2, 3, 5 and 70 rows.
 const LENGTHS: [usize; 7] = [1, 0, 2, 3, 5, 70, 0];
