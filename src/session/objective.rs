@@ -63,13 +63,6 @@ impl Planned {
             return Err(nothing_to_train(query, &unlisted).at(place(query.position)));
         }
         let plan = with_rows(plan, &tables)?;
-        // Training ends with the exact value: a query that the exact engine does not plan is refused before, not after.
-        if answer == Answer::Number
-            && let Err(e) = context.state().create_physical_plan(&plan).await
-            && matches!(e.find_root(), DataFusionError::NotImplemented(_))
-        {
-            return Err(Error::from(e).hint("write the sub-query as a join with an aggregate grouped by the key"));
-        }
         Ok(Self { tables, parameters, exact: Exact { context, snapshot, plan }, live })
     }
 
@@ -98,7 +91,11 @@ pub(super) struct Objective {
 
 impl Objective {
     pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
-        Planned::new(session, query, answer).await?.split(answer)
+        let objective = Planned::new(session, query, answer).await?.split(answer)?;
+        if answer == Answer::Number {
+            objective.planned.exact.can_run().await?;
+        }
+        Ok(objective)
     }
 
     /// A context that runs skeletons in one partition, so that the same query gives the same order of rows.
@@ -118,6 +115,22 @@ pub(super) struct Exact {
 }
 
 impl Exact {
+    /// Training ends with the exact value: a query that the exact engine does not plan is refused before, not after.
+    pub async fn can_run(&self) -> Result<()> {
+        match self.context.state().create_physical_plan(&self.plan).await {
+            Err(e) if matches!(e.find_root(), DataFusionError::NotImplemented(_)) => {
+                let error = Error::from(e);
+                let is_subquery = error.to_string().to_lowercase().contains("subquer");
+                Err(error.hint(if is_subquery {
+                    "write the sub-query as a join with an aggregate grouped by the key"
+                } else {
+                    "the exact engine cannot run this query: write it as a query that SELECT can run"
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The exact objective over these rows of the tables with live columns; `None` for NULL.
     pub async fn value(&self, tables: &[(TableDefinition, RecordBatch)]) -> Result<Option<f64>> {
         let plan = with_rows(self.plan.clone(), tables)?;

@@ -28,6 +28,7 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Resul
     let (clauses, planned, steps) = match perturbed {
         Some(pairs) => {
             let (clauses, planned) = both(clauses, Planned::new(session, &train.objective, Answer::Number).await)?;
+            planned.exact.can_run().await?;
             let columns = columns(&planned, &train.objective)?;
             let steps = perturbed::start(&planned, columns, clauses.clone(), pairs);
             (clauses, planned, steps)

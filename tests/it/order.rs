@@ -265,7 +265,10 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
         ("SUM(x) OVER (ORDER BY x * a)", vec!["in the live order", "order by frozen columns"]),
         ("MIN(x * a) OVER (ORDER BY id)", vec!["has no relaxation yet", "aggregates of a whole partition"]),
         ("LAG(x * a) IGNORE NULLS OVER (ORDER BY id)", vec!["leave IGNORE NULLS out"]),
-        ("SUM(DISTINCT x * a) OVER (PARTITION BY g)", vec!["DISTINCT is not supported yet"]),
+        (
+            "SUM(DISTINCT x * a) OVER (PARTITION BY g)",
+            vec!["sum(DISTINCT d.x * m.a) in this place", "hint: aggregate distinct values in a sub-query"],
+        ),
         ("NTILE(g) OVER (ORDER BY x * a)", vec!["must be a literal between 1 and 100"]),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m) t)"), &pieces).await;
