@@ -19,6 +19,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Steps of a run that do not count, and how many do at the least.
+const COLD: u64 = 2;
+const STEADY: u64 = 10;
+
 /// Seconds a step, and how many steps were timed together, of each measured side by name.
 type Times = RefCell<Vec<(String, f64, u64)>>;
 
@@ -63,21 +67,25 @@ impl Bench {
         self.run(&format!("INSERT INTO {name} SELECT * FROM '{}'", path.display()));
     }
 
-    /// Time of `steps` steps by the log of the run itself.
+    /// Time of `steps` steady steps by the log of the run itself. A run is planned and materialized for each sample, so each
+    /// is made of many steps, and the first of them, which find cold caches and fresh pages, do not count.
     fn train(&self, train: &str, steps: u64) -> Duration {
-        let log = self.run(&format!("{train} FOR {steps} STEPS"));
-        let mut milliseconds: f64 = 0.0;
+        let counted = steps.max(STEADY);
+        let log = self.run(&format!("{train} FOR {} STEPS", COLD + counted));
+        let (mut begin, mut end) = (0.0, 0.0);
         for batch in &log {
-            let step = batch.column_by_name("objective").expect("a log").as_primitive::<Float64Type>();
+            let objective = batch.column_by_name("objective").expect("a log").as_primitive::<Float64Type>();
             let elapsed = batch.column_by_name("elapsed_ms").expect("a log").as_primitive::<Float64Type>();
             let number = batch.column_by_name("step").expect("a log").as_primitive::<Int64Type>();
-            for ((o, e), n) in step.iter().zip(elapsed).zip(number) {
-                if o.is_some() && n == Some(steps as i64) {
-                    milliseconds = e.expect("a time");
+            for ((o, e), n) in objective.iter().zip(elapsed).zip(number) {
+                match (o, n) {
+                    (Some(_), Some(n)) if n as u64 == COLD => begin = e.expect("a time"),
+                    (Some(_), Some(n)) if n as u64 == COLD + counted => end = e.expect("a time"),
+                    _ => {}
                 }
             }
         }
-        Duration::from_secs_f64(milliseconds / 1e3)
+        Duration::from_secs_f64((end - begin) / 1e3 * steps as f64 / counted as f64)
     }
 
     fn measure(&self, criterion: &mut Criterion, name: &str, side: &str, mut run: impl FnMut(u64) -> Duration) {
