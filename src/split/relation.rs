@@ -181,7 +181,11 @@ impl Splitter<'_> {
                 "use an inner, outer, semi or anti join",
             )),
             LogicalPlan::Window(window) => self.window(window),
-            other => Err(refusal("an operator that has no gradient", other, "compute it in a table before training")),
+            other => Err(refusal(
+                "an operator that has no gradient",
+                other,
+                "compute it in a table before training, or train without a gradient: RELAX (estimator => 'perturbed')",
+            )),
         }
     }
 
