@@ -39,6 +39,14 @@ pub enum Place {
     Step { step: u64, operator: String },
 }
 
+/// Both results, or the reasons of both.
+pub fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(Error::all(a.err().into_iter().chain(b.err())).expect("one of them failed")),
+    }
+}
+
 impl Error {
     /// An error with one reason. `what` is lower case and short.
     pub fn new(what: impl Into<String>) -> Self {

@@ -4,7 +4,7 @@ use super::learn::{self, Column};
 use super::objective::{Answer, Objective};
 use super::{Outcome, Session, settings, train};
 use crate::algebra::{Pipeline, Rows};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, both};
 use crate::grammar::Relaxed;
 use crate::program::{Machine, Slot};
 use crate::relaxation::{self, Relaxed as RelaxedRows, Softness};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 const WEIGHT: &str = "_weight";
 
 pub(super) async fn relax(session: &Session, query: &Relaxed) -> Result<Outcome> {
-    let (settings, objective) = train::both(settings::relaxed(query), Objective::new(session, query, Answer::Rows).await)?;
+    let (settings, objective) = both(settings::relaxed(query), Objective::new(session, query, Answer::Rows).await)?;
     let columns = train::columns(&objective.planned, query)?;
     let skeletons = Objective::one_partition(&objective.planned.exact.context);
     let materialized = objective.split.materialize::<f64>(&skeletons).await?;

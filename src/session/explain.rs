@@ -7,7 +7,7 @@ use super::objective::{Answer, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::{Outcome, Session, train};
 use crate::algebra::{Grouping, Pipeline, ResidualKind, Source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, both};
 use crate::grammar::{Kind, Relaxed};
 use crate::program::{Lanes, Machine, Slot};
 use crate::relaxation::{Gap, Note, Softness};
@@ -47,7 +47,7 @@ pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
         Kind::Relax(query) => (query.as_ref(), settings::relaxed(query).map(plainly), Answer::Rows),
         _ => return Err(Error::new("only TRAIN, GRADIENT OF and RELAX have an explanation of their own")),
     };
-    let (how, objective) = train::both(how, Objective::new(session, query, answer).await)?;
+    let (how, objective) = both(how, Objective::new(session, query, answer).await)?;
     batch(&explained(query, how, objective).await?)
 }
 

@@ -2,10 +2,9 @@
 
 use super::catalog::{self, MAIN};
 use super::create::place;
-use super::train::both;
 use super::{Session, kept};
 use crate::algebra::Parameter;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, both};
 use crate::grammar::{self, Relaxed, Target};
 use crate::split::{self, LiveTable, Split};
 use crate::storage::Snapshot;

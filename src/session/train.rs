@@ -5,7 +5,7 @@ use super::log::{self, End};
 use super::objective::{Answer, Exact, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::{Outcome, Session, perturbed};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, both};
 use crate::grammar::{Direction, Relaxed, Train};
 use crate::program::Lanes;
 use crate::split::Materialized;
@@ -71,14 +71,6 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Resul
         }
     });
     Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(log::schema(), rows))))
-}
-
-/// Both, or all that is wrong with either.
-pub(super) fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (a, b) => Err(Error::all(a.err().into_iter().chain(b.err())).expect("one of them failed")),
-    }
 }
 
 /// The learnable columns with their values.

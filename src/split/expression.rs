@@ -5,7 +5,7 @@ use super::rows::number;
 use super::subquery::{Call, Kind, call_given_back};
 use super::{Splitter, column};
 use crate::algebra::{Aggregate, Comparison, Expression, Grouping, Output, OutputValue, Predicate, Vector};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, both};
 use crate::scalar::{Binary, Slope, Unary};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -322,14 +322,6 @@ pub(super) fn constant(e: &Expr) -> Option<ScalarValue> {
         Expr::Negative(x) => constant(x)?.arithmetic_negate().ok(),
         Expr::Alias(alias) => constant(&alias.expr),
         _ => None,
-    }
-}
-
-/// Both results, or the refusals of both.
-fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
-    match (a, b) {
-        (Ok(a), Ok(b)) => Ok((a, b)),
-        (a, b) => Err(Error::all(a.err().into_iter().chain(b.err())).expect("one of them failed")),
     }
 }
 
