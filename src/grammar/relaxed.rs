@@ -19,11 +19,12 @@ pub struct Relaxed {
     pub refusals: Vec<Error>,
 }
 
-/// `RELAX (...) SELECT ...`
+/// `RELAX [ (...) ] SELECT ...`
 pub(super) fn relax(reader: &mut Reader) -> Result<Relaxed> {
     reader.skip();
     let mut refusals = vec![];
-    let options = options(reader, &mut refusals)?;
+    let written = reader.sql().peek_token_ref().token == Token::LParen;
+    let options = if written { options(reader, &mut refusals)? } else { vec![] };
     let (position, query) = (reader.here(), reading_query(reader)?);
     Ok(Relaxed { query, position, targets: vec![], options, refusals })
 }

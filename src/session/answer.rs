@@ -88,6 +88,7 @@ fn live_column(values: &[f64], presence: &[f64], width: usize, column: Option<&A
         Some((DataType::List(_), c)) => {
             Err(Error::new(format!("RELAX cannot show the matrix {}", c.name)).hint("leave it out of the SELECT list"))
         }
-        _ => Ok(Arc::new(Float64Array::new(values.to_vec().into(), Some(valid)))),
+        // A sum with 0 has no negative 0, which a weight of nothing would show.
+        _ => Ok(Arc::new(Float64Array::new(values.iter().map(|x| x + 0.0).collect(), Some(valid)))),
     }
 }

@@ -39,6 +39,9 @@ async fn relaxed_rows_have_their_weights_and_their_frozen_columns() {
     assert_eq!(rows(&s, "RELAX () SELECT id, COALESCE(x, -1) * w AS v FROM p, m WHERE x IS NULL").await, "4|-2.0|1.0");
     assert_eq!(rows(&s, "RELAX () SELECT id, x * w AS v FROM p, m WHERE x IS NULL").await, "4|NULL|1.0");
     assert_eq!(rows(&s, "RELAX () SELECT id FROM p, m WHERE x > t AND id > 9").await, "");
+    let groups = rows(&s, "RELAX SELECT x > t AS up, COUNT(*) AS n FROM p, m WHERE id < 4 GROUP BY x > t").await;
+    assert!(groups.starts_with("NULL|0.0|0.0\n"), "{groups}");
+    assert_eq!(rows(&s, "RELAX WITH q AS (SELECT 1 AS one) SELECT one FROM q").await, "1|1.0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
