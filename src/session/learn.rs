@@ -1,7 +1,7 @@
 //! Relax and fit: the part of a TRAIN that computes, in the precision of its columns. It runs on a thread of its own.
 
 use super::settings::Clauses;
-use crate::algebra::Parameter;
+use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
 use crate::program::{Graph, Lanes, Machine, Sampling, Slot, Value, gradient};
@@ -54,6 +54,10 @@ pub(super) fn ready<R: Lanes>(
         return Err(Error::new("BATCH needs a query with one outermost aggregate over rows")
             .hint("leave BATCH out, or write the objective as one aggregate: SELECT AVG(...) FROM ..."));
     }
+    if batch && let Some(output) = pipeline.outermost.and_then(|stage| pipeline.stages[stage].outputs.iter().find(|o| !is_sampled(o))) {
+        return Err(Error::new(format!("a batch of rows does not tell {}, on the average, of all rows", output.label))
+            .hint("leave BATCH out, or aggregate outermost by SUM, AVG or COUNT"));
+    }
     let most_rows = rows.iter().map(|r| r.count).max().unwrap_or(1);
     let parameters: Vec<Parameter> = columns.iter().map(|c| c.parameter.clone()).collect();
     let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, softness, batch)?;
@@ -82,6 +86,15 @@ pub(super) fn ready<R: Lanes>(
     });
     let program = Program { machine, parameters: parameters.collect(), temperature: relaxed.temperature, sample };
     Ok(Ready { program, relaxed, residuals, scales, reached, rows: most_rows })
+}
+
+/// Whether a sample of the rows estimates the value over all rows: sums do, and quotients of sums nearly.
+fn is_sampled(output: &Output) -> bool {
+    match &output.value {
+        OutputValue::Aggregate { aggregate, .. } => matches!(aggregate, Aggregate::Count | Aggregate::Sum | Aggregate::Avg),
+        OutputValue::Moment { .. } => true,
+        _ => false,
+    }
 }
 
 /// Value and presence of each live column.

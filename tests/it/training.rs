@@ -468,6 +468,10 @@ async fn every_refusal_says_what_and_where_and_what_to_do_and_changes_nothing() 
             "TRAIN MINIMIZE (SELECT SUM(a) / (SELECT COUNT(*) FROM d WHERE x > 0) + (SELECT SUM(b) FROM m) FROM m) BATCH 2",
             &["BATCH needs", "hint: "],
         ),
+        (
+            "TRAIN MINIMIZE (SELECT MAX(m.a * d.x) FROM d, m) BATCH 2",
+            &["a batch of rows does not tell max(m.a * d.x)", "hint: leave BATCH out"],
+        ),
         // Words.
         (
             "TRAIN MINIMIZE (SELECT SUM(a) FROM m) USING adam (learning_rat => 1)",
