@@ -32,6 +32,9 @@ pub struct Stage {
     pub grouping: Grouping,
     /// The live columns of the finished stage.
     pub outputs: Vec<Output>,
+    /// Which stage of the query it is, and for which time: the rounds of a recursion repeat stages.
+    pub origin: usize,
+    pub round: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +127,11 @@ pub enum OutputValue {
         ignore_nulls: bool,
         order: Order,
         filter: Option<Predicate>,
+    },
+    /// A column of the rows of several finished stages, one stage after another.
+    Stacked {
+        stages: Vec<usize>,
+        column: usize,
     },
     /// A moment about the mean; `y` is `x` where it is of one value.
     Moment {

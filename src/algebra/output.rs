@@ -7,6 +7,7 @@ impl Output {
     pub fn expressions(&self) -> Vec<Expression> {
         match &self.value {
             OutputValue::Row(e) => vec![e.clone()],
+            OutputValue::Stacked { .. } => vec![],
             OutputValue::Ranked { order, .. } => [order.key.clone()].into_iter().chain(order.before.map(Expression::Residual)).collect(),
             OutputValue::Aggregate { argument, filter, .. } | OutputValue::Running { argument, filter, .. } => {
                 let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
@@ -36,6 +37,7 @@ impl Output {
         };
         match &mut self.value {
             OutputValue::Row(e) => number(e, with),
+            OutputValue::Stacked { .. } => {}
             OutputValue::Ranked { order, .. } => {
                 number(&mut order.key, with);
                 if let (Some(_), Some(Expression::Residual(slot))) = (order.before, order.before.and_then(|_| with.next())) {

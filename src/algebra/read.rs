@@ -1,6 +1,6 @@
 //! Which outputs of a stage later stages read. What nobody reads need not be computed.
 
-use super::{Expression, Pipeline, Predicate, Source};
+use super::{Expression, OutputValue, Pipeline, Predicate, Source};
 use std::collections::HashSet;
 
 impl Pipeline {
@@ -11,8 +11,14 @@ impl Pipeline {
         read[last] = (0..self.stages[last].outputs.len()).collect();
         for (number, stage) in self.stages.iter().enumerate().rev() {
             let mut wanted: Vec<Expression> = stage.weight.clone();
-            let outputs = stage.outputs.iter().enumerate().filter(|(output, _)| read[number].contains(output));
-            wanted.extend(outputs.flat_map(|(_, output)| output.expressions()));
+            for (_, output) in stage.outputs.iter().enumerate().filter(|(output, _)| read[number].contains(output)).collect::<Vec<_>>() {
+                if let OutputValue::Stacked { stages, column } = &output.value {
+                    stages.iter().for_each(|from| {
+                        read[*from].insert(*column);
+                    });
+                }
+                wanted.extend(output.expressions());
+            }
             for expression in &wanted {
                 expression.each_input(&mut |input, column| {
                     if let Source::Stage(from) = stage.inputs[input].source {

@@ -15,16 +15,18 @@ pub(super) struct Assembler<'a> {
     registers: Vec<u32>,
     free: Vec<u32>,
     held: HashMap<Value, u32>,
+    /// Registers that [`Assembler::load`] took for the instruction that comes next.
+    loaded: Vec<u32>,
     instructions: Vec<Instruction>,
 }
 
 impl<'a> Assembler<'a> {
     pub fn new(graph: &'a Graph, plan: &'a Plan<'a>, time: u32, domain: Domain) -> Self {
-        Self { graph, plan, time, domain, registers: vec![], free: vec![], held: HashMap::new(), instructions: vec![] }
+        Self { graph, plan, time, domain, registers: vec![], free: vec![], held: HashMap::new(), loaded: vec![], instructions: vec![] }
     }
 
     fn stores(&self) -> Vec<Value> {
-        self.plan.stored.iter().copied().filter(|&v| self.graph.domain_of(v) == self.domain && self.plan.time(v) == self.time).collect()
+        self.plan.stores(self.time, self.domain)
     }
 
     fn sums(&self) -> Vec<Value> {
@@ -61,7 +63,10 @@ impl<'a> Assembler<'a> {
         let mut virtual_values = self.virtual_values(&body, &stores);
         let fused = Finder::find(&self, &body, &stores, &terms, &virtual_values);
         virtual_values.extend(&fused.inner);
-        let last_use = self.last_uses(&body, &terms, &virtual_values, &fused);
+        let mut over = vec![vec![]; body.len()];
+        for (v, position) in self.last_uses(&body, &terms, &virtual_values, &fused) {
+            over[position].push(v);
+        }
         for (position, &v) in body.iter().enumerate() {
             if !virtual_values.contains(&v) {
                 self.compute(v, &fused);
@@ -77,7 +82,7 @@ impl<'a> Assembler<'a> {
                     self.add(*sum, v, &virtual_values, &sums);
                 }
             }
-            self.release(&last_use, position);
+            self.release(&over[position]);
         }
         // Sums of what already lies in memory.
         for &sum in &sums {
@@ -92,14 +97,16 @@ impl<'a> Assembler<'a> {
     /// Values that need no register: vectors read where they lie through an index, and products that only sums read.
     fn virtual_values(&self, body: &[Value], stores: &[Value]) -> BTreeSet<Value> {
         let mut found = BTreeSet::new();
+        let mut users: HashMap<Value, Vec<Op>> = HashMap::new();
+        for op in body.iter().map(|u| self.graph.node(*u).op) {
+            op.operands().for_each(|o| users.entry(o).or_default().push(op));
+        }
+        let whole_vectors = |op: &Op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..));
         for &v in body {
             let node = self.graph.node(v);
-            let users: Vec<Op> = body.iter().map(|u| self.graph.node(*u).op).filter(|op| op.operands().any(|o| o == v)).collect();
             let whole = match node.op {
-                Op::Gather(..) if node.width > 1 => {
-                    users.iter().all(|op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..)))
-                }
-                Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => users.is_empty(),
+                Op::Gather(..) if node.width > 1 => users.get(&v).is_none_or(|users| users.iter().all(whole_vectors)),
+                Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => !users.contains_key(&v),
                 _ => false,
             };
             if whole && !stores.contains(&v) {
@@ -130,12 +137,9 @@ impl<'a> Assembler<'a> {
         last
     }
 
-    fn release(&mut self, last_use: &HashMap<Value, usize>, position: usize) {
-        let over: Vec<Value> = self.held.keys().copied().filter(|v| last_use.get(v).is_none_or(|l| *l <= position)).collect();
-        for v in over {
-            let register = self.held.remove(&v).expect("it is held");
-            self.free.push(register);
-        }
+    /// Gives back the registers of values that nothing reads any more. The lowest register is taken first again.
+    fn release(&mut self, over: &[Value]) {
+        self.free.extend(over.iter().filter_map(|v| self.held.remove(v)));
         self.free.sort_unstable_by(|a, b| b.cmp(a));
     }
 
@@ -174,6 +178,7 @@ impl<'a> Assembler<'a> {
     /// Loads into a register that nothing else holds; it is free again after this instruction's successor.
     fn load(&mut self, operand: Operand, width: u32) -> Operand {
         let into = self.register(width);
+        self.loaded.push(into);
         self.instructions.push(Instruction::Compute { action: Action::Load(operand), into, width, inner: width });
         Operand::Register(into)
     }
@@ -232,7 +237,7 @@ impl<'a> Assembler<'a> {
         // Operands that die here may not be overwritten by the result, so it takes a register of its own first.
         let into = self.register(node.width);
         self.instructions.push(Instruction::Compute { action, into, width: node.width, inner });
-        self.free_loads(&action);
+        self.free.append(&mut self.loaded);
         self.held.insert(v, into);
     }
 
@@ -242,19 +247,6 @@ impl<'a> Assembler<'a> {
             Fusion::Degree { .. } => Action::Degree(a, b, c),
             Fusion::Product(..) => Action::Product(a, b, c),
             Fusion::MultiplyAdd(..) => Action::MultiplyAdd(a, b, c),
-        }
-    }
-
-    /// Gives back the registers that [`Assembler::load`] took for this one instruction.
-    fn free_loads(&mut self, action: &Action) {
-        let held: BTreeSet<u32> = self.held.values().copied().collect();
-        for operand in action.operands() {
-            if let Operand::Register(r) = operand
-                && !held.contains(&r)
-                && !self.free.contains(&r)
-            {
-                self.free.push(r);
-            }
         }
     }
 

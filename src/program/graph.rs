@@ -91,6 +91,8 @@ pub(super) struct Nodes {
     pub shared: HashMap<Node, Value>,
     pub domains: Vec<DomainInfo>,
     pub indices: Vec<IndexInfo>,
+    /// Indices that are two others, one after the other.
+    pub composed: HashMap<(Index, Index), Index>,
     pub labels: HashMap<Value, Arc<str>>,
     /// Whether a node depends on anything that changes between steps.
     pub live: Vec<bool>,
@@ -327,7 +329,26 @@ impl Graph {
         }
         let (child, parent) = self.ends(index);
         assert_eq!(node.domain, parent, "a gather reads its index's parent");
+        if let Op::Gather(x, before) = node.op {
+            return self.gather(x, self.composed(before, index));
+        }
         self.push(child, node.width as usize, Op::Gather(x, index))
+    }
+
+    /// One index after another, as one.
+    fn composed(&self, before: Index, after: Index) -> Index {
+        if let Some(&known) = self.0.borrow().composed.get(&(before, after)) {
+            return known;
+        }
+        let ((_, parent), (child, _)) = (self.ends(before), self.ends(after));
+        let rows = {
+            let nodes = self.0.borrow();
+            let first = &nodes.indices[before.0 as usize].rows;
+            nodes.indices[after.0 as usize].rows.iter().map(|&row| first[row as usize]).collect()
+        };
+        let index = self.index(child, parent, rows);
+        self.0.borrow_mut().composed.insert((before, after), index);
+        index
     }
 
     /// Sum over the child rows of each parent row; a value of [`ONE`] counts once for each child row.

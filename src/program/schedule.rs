@@ -122,9 +122,7 @@ pub(super) struct Pass {
 /// The passes in order, and the whole-segment operations, each with the number of the pass that it comes before.
 pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> (Vec<Pass>, Vec<(usize, Value)>) {
     let plan = Plan::new(graph, outputs);
-    let mut keys: BTreeSet<(u32, Domain)> = BTreeSet::new();
-    keys.extend(plan.stored.iter().map(|&v| (plan.time(v), graph.domain_of(v))));
-    keys.extend(plan.sums.keys().copied());
+    let keys = plan.passes();
     let steps = plan.steps.iter().map(|&(time, v)| (keys.iter().filter(|(pass, _)| *pass < time).count(), v)).collect();
     let passes = keys.into_iter().map(|(time, domain)| Assembler::new(graph, &plan, time, domain).pass()).collect();
     (passes, steps)
@@ -134,8 +132,9 @@ pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> (Vec<Pass>, Vec<(usi
 pub(super) struct Plan<'g> {
     graph: &'g Graph,
     times: HashMap<Value, u32>,
-    /// Values computed by maps that are left behind.
+    /// Values computed by maps that are left behind, and the same by the pass that computes them.
     pub stored: BTreeSet<Value>,
+    stores: BTreeMap<(u32, Domain), Vec<Value>>,
     /// Sums by the pass that makes them.
     pub sums: BTreeMap<(u32, Domain), Vec<Value>>,
     /// Whole-segment operations, and the time at which all that they read is in memory.
@@ -151,15 +150,35 @@ impl<'g> Plan<'g> {
                 stack.extend(graph.node(v).op.operands());
             }
         }
-        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), sums: BTreeMap::new(), steps: BTreeSet::new() };
+        let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
+        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), stores, sums, steps: BTreeSet::new() };
         for &v in &needed {
             plan.place(v);
         }
         for &output in outputs {
             plan.store(output);
         }
+        plan.group_stores();
         plan.keep_heavy_values();
+        plan.group_stores();
         plan
+    }
+
+    fn group_stores(&mut self) {
+        self.stores.clear();
+        for &v in &self.stored {
+            self.stores.entry((self.times[&v], self.graph.domain_of(v))).or_default().push(v);
+        }
+    }
+
+    /// What a pass leaves behind.
+    pub fn stores(&self, time: u32, domain: Domain) -> Vec<Value> {
+        self.stores.get(&(time, domain)).cloned().unwrap_or_default()
+    }
+
+    /// All passes, by time and domain.
+    fn passes(&self) -> BTreeSet<(u32, Domain)> {
+        self.stores.keys().chain(self.sums.keys()).copied().collect()
     }
 
     pub fn time(&self, v: Value) -> u32 {
@@ -232,9 +251,7 @@ impl<'g> Plan<'g> {
     /// Inner products and matrix products that a later pass over the same rows needs again are kept.
     fn keep_heavy_values(&mut self) {
         let mut passes: HashMap<Value, BTreeSet<u32>> = HashMap::new();
-        let keys: BTreeSet<_> =
-            self.stored.iter().map(|&v| (self.time(v), self.graph.domain_of(v))).chain(self.sums.keys().copied()).collect();
-        for (time, domain) in keys {
+        for (time, domain) in self.passes() {
             for v in Assembler::new(self.graph, self, time, domain).body() {
                 if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
                     passes.entry(v).or_default().insert(time);

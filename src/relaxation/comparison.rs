@@ -7,7 +7,7 @@
 //! Gradient: that of F, so it is largest at the boundary and never exactly 0.
 
 use super::{Gap, Number, STOPS, Workplace};
-use crate::algebra::{Comparison, Expression};
+use crate::algebra::{Comparison, Expression, Stage};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
 
@@ -79,16 +79,22 @@ impl<R: Lanes> Workplace<'_, R> {
             Boundary::Soft(t) => self.number(t),
             _ => self.all.temperature,
         };
-        let (slot, scale) = if self.all.softness.auto_scale {
-            let known = self.all.gaps.iter().find(|g| g.gap.value == gap.value).and_then(|g| g.scale);
-            let (slot, scale) = known.map_or_else(|| graph.setting(), |slot| (slot, graph.setting_value(slot)));
-            (Some(slot), scale)
-        } else {
-            (None, self.number(1.0))
+        let Stage { origin, round, .. } = *self.stage;
+        let is_known = |g: &&mut Gap| g.gaps[0].value == gap.value || (round > 1 && g.origin == origin && g.label == label);
+        let slot = match self.all.gaps.iter_mut().find(is_known) {
+            Some(known) => {
+                if round > 1 {
+                    known.gaps.push(gap);
+                }
+                known.scale
+            }
+            None => {
+                let scale = self.all.softness.auto_scale.then(|| graph.setting().0);
+                self.all.gaps.push(Gap { label: label.to_string(), gaps: vec![gap], origin, scale });
+                scale
+            }
         };
-        if !self.all.gaps.iter().any(|g| g.gap.value == gap.value) {
-            self.all.gaps.push(Gap { label: label.to_string(), gap, scale: slot });
-        }
+        let scale = slot.map_or_else(|| self.number(1.0), |slot| graph.setting_value(slot));
         graph.divide(self.number(1.0), graph.multiply(temperature, scale))
     }
 

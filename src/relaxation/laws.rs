@@ -89,6 +89,16 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "WITH t AS (SELECT r.g, r.x * m.b AS h FROM r, m) SELECT AVG(t.h * t.h) FROM t WHERE t.h > 0.1",
     },
     Relaxation {
+        name: "WITH RECURSIVE ... UNION ALL",
+        meaning: "unrolled into rounds",
+        example: "WITH RECURSIVE t AS (SELECT r.id, r.g AS n, r.x AS h FROM r UNION ALL SELECT t.id, t.n + 1, t.h * m.b + m.c FROM t, m WHERE t.n < 5 AND t.h > m.a) SELECT SUM(t.h * t.n) + COUNT(*) FROM t",
+    },
+    Relaxation {
+        name: "WITH RECURSIVE ... UNION",
+        meaning: "rounds; a row's weight is noisy-or over its derivations",
+        example: "WITH RECURSIVE t AS (SELECT r.k FROM r WHERE r.id < 3 UNION SELECT r.g + 1 FROM t JOIN r ON r.k = t.k, m WHERE r.x > m.a) SELECT COUNT(*) + SUM(t.k) FROM t",
+    },
+    Relaxation {
         name: "IN list",
         meaning: "noisy-or of equalities",
         example: "SELECT COUNT(*) FROM r, m WHERE r.g + m.a IN (m.a + 1, m.a + 2)",

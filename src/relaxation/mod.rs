@@ -15,6 +15,7 @@ mod moment;
 mod quantile;
 mod rank;
 mod scale;
+mod stacked;
 mod top_k;
 mod vector;
 mod window;
@@ -78,8 +79,10 @@ pub struct Number {
 /// A comparison, for the scale of its gap and for `EXPLAIN`.
 pub struct Gap {
     pub label: String,
-    /// left - right, over the rows of the stage.
-    pub gap: Number,
+    /// left - right, over the rows of the stage; one for each round of a recursion.
+    pub gaps: Vec<Number>,
+    /// Which stage of the query the comparison is in.
+    pub origin: usize,
     /// The setting that holds the gap's scale; `None` with `scale => 'none'`.
     pub scale: Option<Slot>,
 }
@@ -425,6 +428,7 @@ impl<R: Lanes> Workplace<'_, R> {
                     OutputValue::Running { running, argument, filter, through } => {
                         self.running(*running, argument.as_ref(), filter.as_ref(), weight, *through, &output.label)
                     }
+                    OutputValue::Stacked { stages, column } => self.stacked(stages, *column),
                     OutputValue::Moment { moment, x, y, filter } => self.moment(*moment, x, y, filter.as_ref(), weight),
                 };
                 self.all.graph.label(number.value, &output.label);

@@ -122,6 +122,9 @@ impl Stages {
     fn lines(&self, notes: &[Note], tables: &[String]) -> Vec<Line> {
         let mut lines = vec![];
         for (number, stage) in self.pipeline.stages.iter().enumerate() {
+            if stage.round > 1 {
+                continue;
+            }
             let (rows, groups) = self.counts[number];
             let grouping = match (stage.grouping, groups) {
                 (Grouping::Keys | Grouping::Each, Some(groups)) => format!(", {groups} groups"),
@@ -131,6 +134,10 @@ impl Stages {
                 _ => String::new(),
             };
             lines.push((stage.name.clone(), "frozen rows", format!("{rows}{grouping}")));
+            let rounds = self.pipeline.stages.iter().filter(|s| s.origin == stage.origin).count();
+            if rounds > 1 {
+                lines.push((stage.name.clone(), "rounds", rounds.to_string()));
+            }
             lines.extend(self.plans[number].lines().map(|l| (stage.name.clone(), "skeleton", l.to_string())));
             for residual in stage.residuals.iter().filter(|r| r.kind != ResidualKind::Rows) {
                 lines.push((stage.name.clone(), "residual", residual.name.clone()));

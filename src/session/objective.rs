@@ -204,6 +204,7 @@ fn read_tables(plan: &LogicalPlan, snapshot: &Snapshot) -> Result<Vec<TableDefin
     let mut found: Vec<TableDefinition> = vec![];
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
+            && !split::is_work_table(scan)
             && let Some(definition) = definition_of(&scan.table_name, snapshot.tables())
             && definition.schema == MAIN
             && !found.contains(definition)
@@ -237,6 +238,9 @@ fn live_tables(tables: &[(TableDefinition, RecordBatch)], targets: &[Target]) ->
 fn with_rows(plan: LogicalPlan, tables: &[(TableDefinition, RecordBatch)]) -> Result<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
+        if split::is_work_table(scan) {
+            return Ok(Transformed::no(node));
+        }
         let Some((_, rows)) = tables.iter().find(|(t, _)| definition_of(&scan.table_name, [t]).is_some()) else {
             return Ok(Transformed::no(node));
         };

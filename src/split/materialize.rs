@@ -1,7 +1,7 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
 use super::{AnswerColumn, Skeleton, Split};
-use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Stage};
+use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
 use datafusion::arrow::array::{
@@ -34,29 +34,86 @@ pub struct Materialized<R> {
 impl Split {
     /// Runs the skeletons in order. `context` should run them in one partition, so that the same query gives the same order of rows.
     pub async fn materialize<R: Lanes>(self, context: &SessionContext) -> Result<Materialized<R>> {
-        let (mut rows, mut plans) = (vec![], vec![]);
-        let mut frozen = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        for (number, (stage, skeleton)) in self.pipeline.stages.iter().zip(self.skeletons).enumerate() {
-            let start = Instant::now();
-            let (stage_rows, plan, finished) = run(stage, skeleton, context).await?;
-            if stage_rows.count > 1 && self.single.contains(&number) {
-                return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", stage_rows.count))
-                    .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
-            }
-            rows.push(stage_rows);
-            frozen = finished;
-            plans.push((plan, start.elapsed().as_secs_f64()));
-        }
+        let mut run = Run::new(&self, context);
+        run.all().await?;
+        let Run { stages, places, rows, plans, frozen, .. } = run;
         let last = rows.last().map_or(0, |r: &Rows<R>| r.count);
         if last != 1 && self.answer.is_empty() {
             return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
                 .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
         }
-        Ok(Materialized { pipeline: self.pipeline, rows, answer: (self.answer, frozen), plans })
+        let pipeline = Pipeline { stages, outermost: self.pipeline.outermost.map(|stage| places[stage]) };
+        Ok(Materialized { pipeline, rows, answer: (self.answer, frozen), plans })
     }
 }
 
-async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionContext) -> Result<(Rows<R>, String, RecordBatch)> {
+/// The stages as they are run. Those of a recursion are run in rounds, each time as stages of their own.
+pub(super) struct Run<'a, R> {
+    pub split: &'a Split,
+    context: &'a SessionContext,
+    pub stages: Vec<Stage>,
+    /// Where each stage of the split has last been run.
+    pub places: Vec<usize>,
+    pub rows: Vec<Rows<R>>,
+    plans: Vec<(String, Seconds)>,
+    /// What later skeletons see of the stage that has just been run.
+    pub frozen: RecordBatch,
+}
+
+impl<'a, R: Lanes> Run<'a, R> {
+    fn new(split: &'a Split, context: &'a SessionContext) -> Self {
+        let frozen = RecordBatch::new_empty(Arc::new(Schema::empty()));
+        let places = vec![usize::MAX; split.skeletons.len()];
+        Self { split, context, stages: vec![], places, rows: vec![], plans: vec![], frozen }
+    }
+
+    async fn all(&mut self) -> Result<()> {
+        let mut number = 0;
+        while number < self.split.skeletons.len() {
+            match self.split.recursions.iter().find(|r| r.round.start == number) {
+                Some(recursion) => number = self.rounds(recursion).await?,
+                None => {
+                    self.stage(number, 1).await?;
+                    number += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the skeleton of a stage.
+    pub async fn stage(&mut self, number: usize, round: usize) -> Result<()> {
+        let (stage, skeleton) = (&self.split.pipeline.stages[number], &self.split.skeletons[number]);
+        let start = Instant::now();
+        let (rows, plan, finished) = run(stage, skeleton, self.context).await?;
+        if rows.count > 1 && self.split.single.contains(&number) {
+            return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", rows.count))
+                .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.push(number, round, rows, (plan, seconds), finished);
+        Ok(())
+    }
+
+    /// Adds a stage that has been run, with its place among all.
+    pub fn push(&mut self, number: usize, round: usize, rows: Rows<R>, plan: (String, Seconds), finished: RecordBatch) {
+        let mut stage = self.split.pipeline.stages[number].clone();
+        for input in &mut stage.inputs {
+            if let Source::Stage(before) = &mut input.source {
+                *before = self.places[*before];
+            }
+        }
+        stage.round = round;
+        stage.name = format!("stage {}", self.stages.len() + 1);
+        self.places[number] = self.stages.len();
+        self.stages.push(stage);
+        self.rows.push(rows);
+        self.plans.push(plan);
+        self.frozen = finished;
+    }
+}
+
+async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionContext) -> Result<(Rows<R>, String, RecordBatch)> {
     let plan = context.state().create_physical_plan(&skeleton.plan).await?;
     let shown = displayable(plan.as_ref()).indent(false).to_string();
     let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
@@ -69,7 +126,7 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: Skeleton, context: &SessionConte
     if let Some(key) = &skeleton.unique {
         one_for_each(&batch, key)?;
     }
-    let finished = finished_rows(stage, &skeleton, &batch, context).await?;
+    let finished = finished_rows(stage, skeleton, &batch, context).await?;
     if let Some((_, count)) = &groups
         && stage.grouping.has_keys()
         && finished.num_rows() != *count

@@ -18,8 +18,10 @@ mod join;
 mod materialize;
 mod order;
 mod push_down;
+mod recursion;
 mod relation;
 mod rewrite;
+mod rounds;
 mod rows;
 mod set;
 mod subquery;
@@ -27,6 +29,7 @@ mod table;
 mod window;
 
 pub use materialize::{Materialized, Seconds};
+pub use recursion::is_work_table;
 pub use rewrite::prepare;
 pub use table::LiveTable;
 
@@ -36,6 +39,7 @@ use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use dependent::Context;
+use recursion::{Recursion, WorkTable};
 use relation::{Live, Relation, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -46,6 +50,7 @@ use table::StageTable;
 pub struct Split {
     pub pipeline: Pipeline,
     skeletons: Vec<Skeleton>,
+    recursions: Vec<Recursion>,
     /// Numbers of the learnable columns that the objective reaches.
     pub reached: BTreeSet<usize>,
     /// Numbers of the stages that are scalar sub-queries: they have one row, or none.
@@ -71,7 +76,7 @@ pub enum Part {
     Live(usize),
 }
 
-/// The frozen part of a stage. It can be run once: [`Split::materialize`] consumes it.
+/// The frozen part of a stage. It is run once, or once in each round: [`Split::materialize`] consumes it.
 #[derive(Debug)]
 struct Skeleton {
     plan: LogicalPlan,
@@ -106,6 +111,8 @@ fn split_by(tables: &[LiveTable], split: impl FnOnce(&mut Splitter) -> Result<Ve
         reached: BTreeSet::new(),
         single: BTreeSet::new(),
         contexts: vec![],
+        recursions: vec![],
+        work: vec![],
     };
     let outcome = split(&mut splitter);
     if let Some(error) = Error::all(splitter.refusals.drain(..)) {
@@ -116,6 +123,7 @@ fn split_by(tables: &[LiveTable], split: impl FnOnce(&mut Splitter) -> Result<Ve
     let split = Split {
         pipeline: Pipeline { stages: splitter.stages, outermost },
         skeletons: splitter.skeletons,
+        recursions: splitter.recursions,
         reached: splitter.reached,
         single: splitter.single,
         answer,
@@ -147,6 +155,9 @@ struct Splitter<'a> {
     single: BTreeSet<usize>,
     /// The rows around the sub-queries that are being split, the innermost last.
     contexts: Vec<Context>,
+    recursions: Vec<Recursion>,
+    /// What stands for the rows of the round before, the innermost last.
+    work: Vec<WorkTable>,
 }
 
 fn row_outputs(values: Vec<Expression>, labels: &[String]) -> Vec<Output> {
@@ -268,6 +279,8 @@ impl Splitter<'_> {
             weight: vec![],
             grouping,
             outputs: vec![],
+            origin: number,
+            round: 1,
         };
         let mut columns: Vec<usize> = slots.ids.clone();
         let aggregate_inputs = aggregates.iter().flat_map(|(e, _)| e.column_refs().into_iter().map(|c| c.name.clone()).collect::<Vec<_>>());

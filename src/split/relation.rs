@@ -145,7 +145,9 @@ impl Splitter<'_> {
             return self.frozen(plan);
         }
         match plan {
+            LogicalPlan::TableScan(scan) if self.is_live_work_table(scan) => self.scan_work_table(scan),
             LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::RecursiveQuery(query) => self.recursive(query, plan),
             LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
             LogicalPlan::Subquery(subquery) if subquery.outer_ref_columns.is_empty() => self.relation(&subquery.subquery),
             LogicalPlan::Subquery(_) => Err(refusal(
@@ -195,7 +197,8 @@ impl Splitter<'_> {
         plan.apply(|node| {
             if let LogicalPlan::TableScan(scan) = node {
                 let table = self.tables.iter().find(|t| t.is(&scan.table_name));
-                live |= table.is_some_and(|t| scan.projected_schema.fields().iter().any(|f| t.parameter(f.name()).is_some()));
+                live |= table.is_some_and(|t| scan.projected_schema.fields().iter().any(|f| t.parameter(f.name()).is_some()))
+                    || self.is_live_work_table(scan);
             }
             node.apply_expressions(|e| {
                 each_call(e, &mut |call| {

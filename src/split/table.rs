@@ -3,14 +3,14 @@
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, TableSource, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The column with a row's number.
 const ROW: &str = "__row";
@@ -61,11 +61,11 @@ fn with_row_numbers(batch: &RecordBatch) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// The rows of a stage, known once it is materialized.
+/// The rows of a stage, known once it is materialized; those of the last round, where it is run in rounds.
 #[derive(Debug)]
 pub(super) struct StageTable {
     schema: SchemaRef,
-    finished: OnceLock<Arc<MemTable>>,
+    finished: Mutex<Option<Arc<MemTable>>>,
 }
 
 pub(super) fn source(table: Arc<StageTable>) -> Arc<dyn TableSource> {
@@ -93,7 +93,7 @@ impl StageTable {
 
     pub fn new(mut fields: Vec<Field>) -> Self {
         fields.push(Field::new(ROW, DataType::UInt32, false));
-        Self { schema: Arc::new(Schema::new(fields)), finished: OnceLock::new() }
+        Self { schema: Arc::new(Schema::new(fields)), finished: Mutex::new(None) }
     }
 
     /// Names of the columns but for the row numbers.
@@ -101,21 +101,25 @@ impl StageTable {
         self.schema.fields().iter().map(|f| f.name().as_str()).filter(|name| *name != ROW)
     }
 
+    /// Rows as the columns of the table but for the row numbers.
+    pub fn fitted(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let fields: Vec<Field> =
+            self.schema.fields().iter().filter(|f| f.name() != ROW).map(|f| f.as_ref().clone().with_nullable(true)).collect();
+        let cast = fields
+            .iter()
+            .zip(rows.columns())
+            .map(|(f, c)| if f.data_type() == c.data_type() { Ok(c.clone()) } else { datafusion::arrow::compute::cast(c, f.data_type()) });
+        let columns: Vec<ArrayRef> = cast.collect::<Result<_, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    }
+
     /// Gives the finished stage its rows: the columns of its schema but for the row numbers.
     pub fn finish(&self, rows: &RecordBatch) -> Result<()> {
-        let numbered = with_row_numbers(rows)?;
-        let cast: Vec<ArrayRef> = self
-            .schema
-            .fields()
-            .iter()
-            .zip(numbered.columns())
-            .map(|(f, c)| if f.data_type() == c.data_type() { Ok(c.clone()) } else { datafusion::arrow::compute::cast(c, f.data_type()) })
-            .collect::<Result<_, _>>()?;
-        let schema = Arc::new(Schema::new(
-            self.schema.fields().iter().map(|f| f.as_ref().clone().with_nullable(f.name() != ROW)).collect::<Vec<_>>(),
-        ));
-        let batch = RecordBatch::try_new(schema.clone(), cast)?;
-        self.finished.set(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?)).map_err(|_| Error::new("a stage was materialized twice"))
+        let batch = with_row_numbers(&self.fitted(rows)?)?;
+        let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
+        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
+        Ok(())
     }
 }
 
@@ -136,7 +140,8 @@ impl TableProvider for StageTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        let Some(table) = self.finished.get() else {
+        let finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(table) = finished else {
             return Err(Error::new("a skeleton reads a stage that is not finished").into());
         };
         table.scan(state, projection, filters, limit).await

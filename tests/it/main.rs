@@ -15,6 +15,7 @@ mod nested;
 mod order;
 mod programs;
 mod readme;
+mod recursion;
 mod relaxed;
 mod subqueries;
 mod training;

@@ -1,0 +1,49 @@
+//! The rows of several stages, one after another: the rounds of WITH RECURSIVE.
+//!
+//! Exact and relaxed: each row as it is in its own stage, with its weight there.
+//! Limit: nothing is soft here.
+//! Gradient: each stage receives that of its own rows.
+//!
+//! Neighbours are joined two by two, so that n stages cost about log2(n) copies of all rows.
+
+use super::{Number, Workplace};
+use crate::program::{Domain, Lanes, Value};
+
+impl<R: Lanes> Workplace<'_, R> {
+    pub(super) fn stacked(&mut self, stages: &[usize], column: usize) -> Number {
+        let graph = self.graph();
+        let filled: Vec<(Domain, Number)> = stages
+            .iter()
+            .map(|stage| (self.all.finished[*stage].domain, self.all.finished[*stage].outputs[column]))
+            .filter(|(domain, _)| graph.rows(*domain) > 0)
+            .collect();
+        let part = |of: fn(&Self, Number) -> Value, at: &Self| filled.iter().map(|(d, n)| (*d, of(at, *n))).collect::<Vec<_>>();
+        let values = part(|_, n| n.value, self);
+        let partial = filled.iter().any(|(_, n)| n.presence.is_some());
+        let presences = partial.then(|| part(|at, n| n.presence.unwrap_or_else(|| at.number(1.0)), self));
+        self.note("WITH RECURSIVE", format!("unrolled: the rows of {} rounds one after another", stages.len()));
+        // Without any row nothing is read, but for the width.
+        let value = self.joined(values).unwrap_or(self.all.finished[stages[0]].outputs[column].value);
+        Number { value, presence: presences.and_then(|p| self.joined(p)) }
+    }
+
+    /// Columns one after another, over the rows of this stage.
+    fn joined(&self, mut columns: Vec<(Domain, Value)>) -> Option<Value> {
+        while columns.len() > 1 {
+            let last = columns.len() <= 2;
+            columns =
+                columns.chunks(2).map(|pair| if let [first, second] = pair { self.pair(*first, *second, last) } else { pair[0] }).collect();
+        }
+        columns.pop().map(|(_, value)| value)
+    }
+
+    fn pair(&self, first: (Domain, Value), second: (Domain, Value), last: bool) -> (Domain, Value) {
+        let graph = self.graph();
+        let (above, below) = (graph.rows(first.0), graph.rows(second.0));
+        let both = if last { self.domain } else { graph.domain("rounds", above + below) };
+        let part = |(domain, value): (Domain, Value), start: usize, rows: usize| {
+            graph.segment_sum(value, graph.index(domain, both, (start as u32..(start + rows) as u32).collect()))
+        };
+        (both, graph.add(part(first, 0, above), part(second, above, below)))
+    }
+}
