@@ -243,6 +243,8 @@ pub enum Expression {
     Vector(Vector, Vec<Expression>),
     /// An element of a vector, counted from 0; NULL beyond its end.
     Element(Box<Expression>, usize),
+    /// A step function of a live number, in a run whose values are exact: it has no slope of its own.
+    Step(Unary, Box<Expression>),
     /// The value without its gradient.
     Detach(Box<Expression>),
     Coalesce(Vec<Expression>),
@@ -411,7 +413,7 @@ impl Expression {
             Expression::Number(_) | Expression::Null => {}
             Expression::Residual(id) => *id = f(*id, false),
             Expression::Input { input, .. } => *input = f(*input, true),
-            Expression::Unary(_, x) | Expression::Detach(x) | Expression::Element(x, _) => x.renumber(f),
+            Expression::Unary(_, x) | Expression::Step(_, x) | Expression::Detach(x) | Expression::Element(x, _) => x.renumber(f),
             Expression::Binary(_, a, b) => {
                 a.renumber(f);
                 b.renumber(f);

@@ -37,7 +37,7 @@ impl Expression {
         match self {
             Expression::Number(_) | Expression::Null | Expression::Residual(_) => {}
             Expression::Input { input, column } => f(*input, *column),
-            Expression::Unary(_, x) | Expression::Detach(x) | Expression::Element(x, _) => x.each_input(f),
+            Expression::Unary(_, x) | Expression::Step(_, x) | Expression::Detach(x) | Expression::Element(x, _) => x.each_input(f),
             Expression::Binary(_, a, b) => {
                 a.each_input(f);
                 b.each_input(f);

@@ -42,45 +42,56 @@ impl<R: Lanes> Workplace<'_, R> {
         let weight = self.both(weight, degree);
         if matches!(aggregate, Aggregate::Presence | Aggregate::Absence) {
             let present = self.any_row(weight);
-            let value = if aggregate == Aggregate::Presence { present } else { graph.complement(present) };
+            let value = if aggregate == Aggregate::Presence { present } else { self.not(present) };
             return Number { value, presence: None };
         }
         if aggregate == Aggregate::PresenceOfOne {
-            let present = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
-            return Number { value: graph.binary(Binary::Least, present, graph.number(1.0)), presence: None };
+            let weight = weight.unwrap_or_else(|| self.number(1.0));
+            let present = self.of_degrees([weight], |at, [w]| {
+                let sum = at.sum(w);
+                at.all.graph.binary(Binary::Least, sum, at.number(1.0))
+            });
+            return Number { value: present, presence: None };
         }
         let x = argument.map(|e| self.expression(e));
         let weight = self.both(weight, x.and_then(|x| x.presence));
-        let rows = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
+        let exact_weight = self.weight_through(weight);
+        let rows = self.sum(exact_weight.unwrap_or_else(|| self.number(1.0)));
+        let x =
+            x.map(|x| if matches!(aggregate, Aggregate::And | Aggregate::Or) { x } else { Number { value: self.through(x.value), ..x } });
         match (aggregate, x) {
             (Aggregate::Min | Aggregate::Max, Some(x)) => self.extremum(aggregate, x, weight, rows, label),
             (Aggregate::Quantile(p), Some(x)) => self.quantile(p, x, weight, rows, label),
             (Aggregate::Sum, Some(x)) if self.stage.grouping == Grouping::Each => {
-                let value = self.weighted(weight, x.value);
+                let value = self.weighted(exact_weight, x.value);
                 let sum = self.sum(value);
                 self.given_a_row(sum, weight)
             }
             (Aggregate::And | Aggregate::Or, Some(x)) => {
-                let side = if aggregate == Aggregate::Or { x.value } else { graph.complement(x.value) };
-                let sided = weight.map_or(side, |w| graph.multiply(w, side));
+                let side = if aggregate == Aggregate::Or { x.value } else { self.not(x.value) };
+                let sided = weight.map_or(side, |w| self.of_degrees([w, side], |at, [w, side]| at.all.graph.multiply(w, side)));
                 let any = self.any_row(Some(sided));
                 if self.stage.grouping == Grouping::Each {
                     // To the degree that there is a row at all: of AND, that there is one and all are true.
                     let some = self.any_row(weight);
-                    let both = if aggregate == Aggregate::Or { any } else { graph.subtract(some, any) };
+                    let both = if aggregate == Aggregate::Or {
+                        any
+                    } else {
+                        self.of_degrees([some, any], |at, [some, any]| at.all.graph.subtract(some, any))
+                    };
                     return self.given_a_row(both, weight);
                 }
-                let value = if aggregate == Aggregate::Or { any } else { graph.complement(any) };
+                let value = if aggregate == Aggregate::Or { any } else { self.not(any) };
                 Number { value, presence: self.known(rows, degree, x.presence) }
             }
             (Aggregate::Sum, Some(x)) => {
-                let value = self.weighted(weight, x.value);
+                let value = self.weighted(exact_weight, x.value);
                 let value = self.sum(value);
                 let presence = self.known(rows, degree, x.presence);
                 Number { value: self.scaled(value), presence }
             }
             (Aggregate::Avg, Some(x)) => {
-                let value = self.weighted(weight, x.value);
+                let value = self.weighted(exact_weight, x.value);
                 let (sum, some) = (self.sum(value), self.some(rows));
                 let whole = some.map_or(rows, |p| graph.select(p, rows, graph.number(1.0)));
                 let presence = self.presence_of_group(weight, some);
@@ -116,11 +127,11 @@ impl<R: Lanes> Workplace<'_, R> {
         let graph = self.graph();
         match weight {
             None => self.number(if self.rows.count > 0 { 1.0 } else { 0.0 }),
-            Some(weight) => {
-                let absent = self.sum(graph.unary(Unary::LnOneMinus, weight));
+            Some(weight) => self.of_degrees([weight], |at, [weight]| {
+                let absent = at.sum(graph.unary(Unary::LnOneMinus, weight));
                 let present = graph.unary(Unary::OneMinusExp, absent);
-                self.all.settle(present)
-            }
+                at.all.settle(present)
+            }),
         }
     }
 
@@ -139,7 +150,8 @@ impl<R: Lanes> Workplace<'_, R> {
     fn given_a_row(&mut self, sum: Value, weight: Option<Value>) -> Number {
         let presence = self.present(weight);
         let graph = self.graph();
-        let value = presence.map_or(sum, |p| graph.scale(graph.divide(graph.number(1.0), self.divisor(p)), sum));
+        let value = presence
+            .map_or(sum, |p| self.of_degrees([p, sum], |at, [p, sum]| graph.scale(graph.divide(graph.number(1.0), at.divisor(p)), sum)));
         Number { value, presence }
     }
 

@@ -9,7 +9,6 @@ use super::{Number, Workplace};
 use crate::algebra::{Expression, Predicate};
 use crate::error::Error;
 use crate::program::{Lanes, Value};
-use crate::scalar::Binary;
 
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn case(&mut self, branches: &[(Predicate, Expression)], otherwise: &Expression) -> Number {
@@ -18,7 +17,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let share = self.truth(p);
         if matches!(x, Expression::Null) {
             let rest = self.case(rest, otherwise);
-            let left = self.all.graph.complement(share);
+            let left = self.not(share);
             return Number { value: rest.value, presence: self.both(rest.presence, Some(left)) };
         }
         let x = self.expression(x);
@@ -72,7 +71,7 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     fn choose(&mut self, mask: Value, a: Value, b: Value) -> Value {
-        self.all.graph.select(mask, a, b)
+        self.of_degrees([a, b], |at, [a, b]| at.all.graph.select(mask, a, b))
     }
 
     fn choose_presence(&mut self, mask: Value, a: Number, b: Number) -> Option<Value> {
@@ -80,26 +79,35 @@ impl<R: Lanes> Workplace<'_, R> {
             return None;
         }
         let one = self.number(1.0);
-        let chosen = self.all.graph.select(mask, a.presence.unwrap_or(one), b.presence.unwrap_or(one));
-        Some(self.all.settle(chosen))
+        let presences = [a.presence.unwrap_or(one), b.presence.unwrap_or(one)];
+        Some(self.of_degrees(presences, |at, [a, b]| {
+            let chosen = at.all.graph.select(mask, a, b);
+            at.all.settle(chosen)
+        }))
     }
 
     /// `share * a + (1 - share) * b`, where each counts only to the degree that it is there.
     fn mix(&mut self, share: Value, a: Number, b: Number) -> (Value, Option<Value>) {
-        let graph = self.graph();
-        let left = graph.complement(share);
-        let gate = |weight: Value, x: Value| if graph.width(x) == 1 { graph.gate(weight, x) } else { graph.scale(weight, x) };
+        let left = self.not(share);
         if a.presence.is_none() && b.presence.is_none() {
-            return (graph.add(gate(share, a.value), gate(left, b.value)), None);
+            let value = self.of_degrees([share, left, a.value, b.value], |at, [share, left, a, b]| {
+                at.all.graph.add(at.part(share, a), at.part(left, b))
+            });
+            return (value, None);
         }
-        let of_a = a.presence.map_or(share, |p| graph.multiply(share, p));
-        let of_b = b.presence.map_or(left, |p| graph.multiply(left, p));
-        let presence = graph.add(of_a, of_b);
-        let sum = graph.add(gate(of_a, a.value), gate(of_b, b.value));
-        let some = graph.binary(Binary::Greater, presence, graph.number(0.0));
-        let whole = graph.select(some, presence, graph.number(1.0));
-        let value = graph.scale(graph.divide(graph.number(1.0), whole), sum);
+        let (of_a, of_b) = (self.both(Some(share), a.presence).unwrap_or(share), self.both(Some(left), b.presence).unwrap_or(left));
+        let presence = self.of_degrees([of_a, of_b], |at, [a, b]| at.all.graph.add(a, b));
+        let value = self.of_degrees([of_a, of_b, a.value, b.value], |at, [of_a, of_b, a, b]| {
+            let graph = at.graph();
+            let (presence, sum) = (graph.add(of_a, of_b), graph.add(at.part(of_a, a), at.part(of_b, b)));
+            graph.scale(graph.divide(graph.number(1.0), at.divisor(presence)), sum)
+        });
         (value, Some(presence))
+    }
+
+    fn part(&self, weight: Value, x: Value) -> Value {
+        let graph = &self.all.graph;
+        if graph.width(x) == 1 { graph.gate(weight, x) } else { graph.scale(weight, x) }
     }
 }
 

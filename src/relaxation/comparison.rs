@@ -32,19 +32,19 @@ impl<R: Lanes> Workplace<'_, R> {
         label: &str,
         boundary: Boundary,
     ) -> Number {
-        let (a, b) = (self.expression(left), self.expression(right));
+        let (a, b) = (self.numeric(left), self.numeric(right));
         let presence = self.both(a.presence, b.presence);
         let graph = self.graph();
         let (a, b) = if matches!(comparison, Comparison::Less | Comparison::LessEqual) { (b.value, a.value) } else { (a.value, b.value) };
+        let exact = || match comparison {
+            Comparison::Greater | Comparison::Less => graph.binary(Binary::Greater, a, b),
+            Comparison::GreaterEqual | Comparison::LessEqual => graph.binary(Binary::GreaterEqual, a, b),
+            Comparison::Equal => graph.binary(Binary::Equal, a, b),
+            Comparison::NotEqual => graph.complement(graph.binary(Binary::Equal, a, b)),
+        };
         if boundary == Boundary::Hard {
             self.note(format!("hard({label})"), STOPS);
-            let value = match comparison {
-                Comparison::Greater | Comparison::Less => graph.binary(Binary::Greater, a, b),
-                Comparison::GreaterEqual | Comparison::LessEqual => graph.binary(Binary::GreaterEqual, a, b),
-                Comparison::Equal => graph.binary(Binary::Equal, a, b),
-                Comparison::NotEqual => graph.complement(graph.binary(Binary::Equal, a, b)),
-            };
-            return Number { value, presence };
+            return Number { value: exact(), presence };
         }
         let gap = graph.subtract(a, b);
         graph.label(gap, label);
@@ -61,6 +61,7 @@ impl<R: Lanes> Workplace<'_, R> {
             _ => graph.unary(self.all.softness.sigmoid, margin),
         };
         graph.label(value, label);
+        let value = if self.all.softness.straight_through { self.with_twin(value, exact()) } else { value };
         Number { value, presence }
     }
 

@@ -16,28 +16,35 @@ impl<R: Lanes> Workplace<'_, R> {
             Expression::Residual(slot) => self.residual(*slot),
             Expression::Input { input, column } => self.input(*input, *column),
             Expression::Unary(f, x) => {
-                let x = self.expression(x);
+                let x = self.numeric(x);
                 Number { value: graph.unary(*f, x.value), presence: x.presence }
             }
             Expression::Binary(f @ (Binary::Greatest | Binary::Least), a, b) => {
                 let (a, b) = (self.expression(a), self.expression(b));
                 let (x, y) = (self.or(a, b), self.or(b, a));
+                let (x, y) = (Number { value: self.through(x.value), ..x }, Number { value: self.through(y.value), ..y });
                 Number { value: graph.binary(*f, x.value, y.value), presence: x.presence }
             }
             Expression::Binary(f, a, b) => {
                 let (a, b) = (self.expression(a), self.expression(b));
-                Number { value: graph.binary(*f, a.value, b.value), presence: self.both(a.presence, b.presence) }
+                let presence = self.both(a.presence, b.presence);
+                if *f == Binary::Multiply && self.are_degrees([a.value, b.value]) {
+                    return Number { value: self.of_degrees([a.value, b.value], |at, [a, b]| at.all.graph.multiply(a, b)), presence };
+                }
+                let (a, b) = (self.through(a.value), self.through(b.value));
+                Number { value: graph.binary(*f, a, b), presence }
             }
             Expression::Vector(f, arguments) => self.vector(*f, arguments),
             Expression::Element(x, place) => {
-                let x = self.expression(x);
+                let x = self.numeric(x);
                 self.element(x, *place)
             }
             Expression::Detach(x) => {
                 self.note("detach", STOPS);
-                let x = self.expression(x);
+                let x = self.numeric(x);
                 Number { value: graph.detach(x.value), presence: x.presence }
             }
+            Expression::Step(step, x) => self.step(*step, x),
             Expression::Coalesce(list) => self.coalesce(list),
             Expression::Case { branches, otherwise } => self.case(branches, otherwise),
             Expression::Degree(p) => self.truth_value(p, Boundary::Run),

@@ -18,16 +18,28 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn extremum(&mut self, aggregate: Aggregate, x: Number, weight: Option<Value>, rows: Value, label: &str) -> Number {
         let graph = self.graph();
         let negate = |x: Value| if aggregate == Aggregate::Min { graph.unary(Unary::Negate, x) } else { x };
-        let value = negate(self.guarded(x, 0.0));
+        let value = self.guarded(x, 0.0);
+        let value = negate(self.through(value));
         let (segments, weights) = (self.segments(), weight.unwrap_or_else(|| graph.number(1.0)));
         let some = self.some(rows);
+        let expected = |at: &mut Self, [weights]: [Value; 1]| {
+            let best = graph.extremum(value, weights, segments);
+            if weight.is_none() { best } else { graph.divide(best, at.whole(Some(weights), some)) }
+        };
         let best = if self.all.softness.smooth_max {
             let unit = self.unit(label, x, Boundary::Run);
-            graph.root(Unary::Exp, value, weights, rows, unit, segments)
+            let best = graph.root(Unary::Exp, value, weights, rows, unit, segments);
+            if self.all.softness.straight_through {
+                let weights = self.twin(weights);
+                let exact = expected(self, [weights]);
+                self.with_twin(best, exact)
+            } else {
+                best
+            }
         } else {
-            let best = graph.extremum(value, weights, segments);
-            if weight.is_none() { best } else { graph.divide(best, self.whole(weight, some)) }
+            self.of_degrees([weights], expected)
         };
+        let best = self.through(best);
         let best = some.map_or(best, |some| graph.select(some, best, graph.number(0.0)));
         Number { value: negate(best), presence: self.presence_of_group(weight, some) }
     }
@@ -56,8 +68,9 @@ impl<R: Lanes> Workplace<'_, R> {
         let weight = if ignore_nulls { self.both(weight, x.presence) } else { weight };
         let rows = self.scored(order, weight);
         let first = self.among(&rows, order, 1.0);
-        let share = weight.map_or(first, |w| graph.multiply(w, first));
-        let known = x.presence.filter(|_| !ignore_nulls).map_or(share, |p| graph.multiply(share, p));
+        let share = self.both(weight, Some(first)).unwrap_or(first);
+        let known = self.both(Some(share), x.presence.filter(|_| !ignore_nulls)).unwrap_or(share);
+        let (share, known, x) = (self.through(share), self.through(known), Number { value: self.through(x.value), ..x });
         let (all, sum) = (self.sum(share), self.sum(known));
         let total = self.sum(graph.gate(known, x.value));
         let some = self.some(sum);

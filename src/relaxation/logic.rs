@@ -44,7 +44,7 @@ impl<R: Lanes> Workplace<'_, R> {
             }
             Predicate::IsNull(e) => {
                 let presence = self.expression(e).presence.unwrap_or_else(|| self.number(1.0));
-                if truth { self.all.graph.complement(presence) } else { presence }
+                if truth { self.not(presence) } else { presence }
             }
             Predicate::Hard(p) => self.degree(p, truth, Boundary::Hard),
             Predicate::Soft(p, t) => self.degree(p, truth, Boundary::Soft(*t)),
@@ -62,7 +62,7 @@ impl<R: Lanes> Workplace<'_, R> {
             Predicate::IsNull(_) => Number { value: self.degree(p, true, boundary), presence: None },
             Predicate::Not(p) => {
                 let truth = self.truth_value(p, boundary);
-                Number { value: self.all.graph.complement(truth.value), ..truth }
+                Number { value: self.not(truth.value), ..truth }
             }
             Predicate::And(a, b) | Predicate::Or(a, b) => {
                 let truth = self.degree(p, true, boundary);
@@ -82,31 +82,42 @@ impl<R: Lanes> Workplace<'_, R> {
 
     /// The truth of what is true or false, which it is to the degree of both together.
     fn given(&mut self, truth: Value, falsity: Value) -> Number {
-        let graph = self.graph();
-        let presence = graph.add(truth, falsity);
-        Number { value: graph.divide(truth, self.divisor(presence)), presence: Some(presence) }
+        let presence = self.of_degrees([truth, falsity], |at, [t, f]| at.all.graph.add(t, f));
+        let value = self.of_degrees([truth, presence], |at, [t, p]| at.all.graph.divide(t, at.divisor(p)));
+        Number { value, presence: Some(presence) }
     }
 
     fn side(&mut self, degree: Number, truth: bool) -> Value {
-        let value = if truth { degree.value } else { self.all.graph.complement(degree.value) };
+        let value = if truth { degree.value } else { self.not(degree.value) };
         self.guarded(Number { value, ..degree }, 0.0)
     }
 
+    /// 1 - a.
+    pub(super) fn not(&mut self, a: Value) -> Value {
+        self.of_degrees([a], |at, [a]| at.all.graph.complement(a))
+    }
+
     fn all_of(&mut self, a: Value, b: Value) -> Value {
-        let graph = self.graph();
-        match self.all.softness.logic {
-            Logic::Product => graph.multiply(a, b),
-            Logic::Godel => graph.binary(Binary::Least, a, b),
-            Logic::Lukasiewicz => graph.binary(Binary::Greatest, graph.subtract(graph.add(a, b), graph.number(1.0)), graph.number(0.0)),
-        }
+        let logic = self.all.softness.logic;
+        self.of_degrees([a, b], |at, [a, b]| {
+            let graph = at.graph();
+            match logic {
+                Logic::Product => graph.multiply(a, b),
+                Logic::Godel => graph.binary(Binary::Least, a, b),
+                Logic::Lukasiewicz => graph.binary(Binary::Greatest, graph.subtract(graph.add(a, b), graph.number(1.0)), graph.number(0.0)),
+            }
+        })
     }
 
     fn any_of(&mut self, a: Value, b: Value) -> Value {
-        let graph = self.graph();
-        match self.all.softness.logic {
-            Logic::Product => graph.subtract(graph.add(a, b), graph.multiply(a, b)),
-            Logic::Godel => graph.binary(Binary::Greatest, a, b),
-            Logic::Lukasiewicz => graph.binary(Binary::Least, graph.add(a, b), graph.number(1.0)),
-        }
+        let logic = self.all.softness.logic;
+        self.of_degrees([a, b], |at, [a, b]| {
+            let graph = at.graph();
+            match logic {
+                Logic::Product => graph.subtract(graph.add(a, b), graph.multiply(a, b)),
+                Logic::Godel => graph.binary(Binary::Greatest, a, b),
+                Logic::Lukasiewicz => graph.binary(Binary::Least, graph.add(a, b), graph.number(1.0)),
+            }
+        })
     }
 }

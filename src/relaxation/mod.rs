@@ -16,6 +16,7 @@ mod quantile;
 mod rank;
 mod scale;
 mod stacked;
+mod straight_through;
 mod top_k;
 mod vector;
 mod window;
@@ -40,11 +41,13 @@ pub struct Softness {
     pub auto_scale: bool,
     /// MIN and MAX are mellowmax, whose gradient reaches more rows.
     pub smooth_max: bool,
+    /// Values are those of the exact query; only gradients are relaxed.
+    pub straight_through: bool,
 }
 
 impl Default for Softness {
     fn default() -> Self {
-        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true, smooth_max: false }
+        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true, smooth_max: false, straight_through: false }
     }
 }
 
@@ -134,6 +137,7 @@ pub fn relax<R: Lanes>(
         residuals: vec![],
         gaps: vec![],
         finished: vec![],
+        twins: HashMap::new(),
         notes: vec![],
         refusals: vec![],
         sample: None,
@@ -141,7 +145,8 @@ pub fn relax<R: Lanes>(
     let read = pipeline.outputs_read();
     for (number, (stage, rows)) in pipeline.stages.iter().zip(rows).enumerate() {
         let sampled = batch && pipeline.outermost == Some(number);
-        let finished = relaxer.enter(stage, number, rows, sampled).finish(&read[number]);
+        let is_answer = number + 1 == pipeline.stages.len();
+        let finished = relaxer.enter(stage, number, rows, sampled).finish(&read[number], is_answer);
         relaxer.finished.push(finished);
     }
     let Relaxer { graph, parameters, residuals, gaps, notes, sample, refusals, mut finished, .. } = relaxer;
@@ -170,6 +175,8 @@ struct Relaxer<R> {
     residuals: Vec<Vec<R>>,
     gaps: Vec<Gap>,
     finished: Vec<Finished>,
+    /// The exact twin of a relaxed value, with `forward => 'exact'`.
+    twins: HashMap<Value, Value>,
     notes: Vec<Note>,
     refusals: Vec<Error>,
     sample: Option<Sample>,
@@ -316,8 +323,8 @@ impl<R: Lanes> Workplace<'_, R> {
             let index = at.index(source.rows, parent);
             graph.gather(value, index)
         };
-        let value = spread(self, found.value);
-        let presence = found.presence.map(|p| spread(self, p));
+        let value = self.of_degrees([found.value], |at, [v]| spread(at, v));
+        let presence = found.presence.map(|p| self.of_degrees([p], |at, [p]| spread(at, p)));
         Number { value, presence: self.both(presence, presence_here) }
     }
 
@@ -366,10 +373,10 @@ impl<R: Lanes> Workplace<'_, R> {
     fn both(&mut self, a: Option<Value>, b: Option<Value>) -> Option<Value> {
         match (a, b) {
             (Some(a), Some(b)) if a == b => Some(a),
-            (Some(a), Some(b)) => {
-                let product = self.all.graph.multiply(a, b);
-                Some(self.all.settle(product))
-            }
+            (Some(a), Some(b)) => Some(self.of_degrees([a, b], |at, [a, b]| {
+                let product = at.all.graph.multiply(a, b);
+                at.all.settle(product)
+            })),
             (one, other) => one.or(other),
         }
     }
@@ -395,7 +402,9 @@ impl<R: Lanes> Workplace<'_, R> {
     fn guarded(&mut self, number: Number, otherwise: f64) -> Value {
         match number.presence {
             None => number.value,
-            Some(presence) if otherwise == 0.0 => self.all.graph.gate(presence, number.value),
+            Some(presence) if otherwise == 0.0 => {
+                self.of_degrees([presence, number.value], |at, [presence, value]| at.all.graph.gate(presence, value))
+            }
             Some(presence) => {
                 let other = self.number(otherwise);
                 self.all.graph.select(presence, number.value, other)
@@ -404,7 +413,7 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// Relaxes the outputs of the stage that are read.
-    fn finish(&mut self, read: &HashSet<usize>) -> Finished {
+    fn finish(&mut self, read: &HashSet<usize>, is_answer: bool) -> Finished {
         let weight = self.weight();
         let stage = self.stage;
         let outputs = stage
@@ -431,6 +440,7 @@ impl<R: Lanes> Workplace<'_, R> {
                     OutputValue::Stacked { stages, column } => self.stacked(stages, *column),
                     OutputValue::Moment { moment, x, y, filter } => self.moment(*moment, x, y, filter.as_ref(), weight),
                 };
+                let number = if is_answer { self.both_through(number) } else { number };
                 self.all.graph.label(number.value, &output.label);
                 match &output.value {
                     OutputValue::Aggregate { aggregate, .. } => {

@@ -42,10 +42,11 @@ impl<R: Lanes> Workplace<'_, R> {
         use Moment::*;
         let graph = self.graph();
         let degree = filter.map(|p| self.truth(p));
-        let (x, y) = (self.expression(x), self.expression(y));
+        let (x, y) = (self.numeric(x), self.numeric(y));
         let there = self.both(x.presence, y.presence);
         let weight = self.both(weight, degree);
-        let weight = self.both(weight, there);
+        let degree = self.both(weight, there);
+        let weight = self.weight_through(degree);
         let n = self.sum(weight.unwrap_or_else(|| self.number(1.0)));
         if moment == RegressionCount {
             let value = if graph.is_frozen(n) { n } else { self.scaled(n) };
@@ -84,7 +85,7 @@ impl<R: Lanes> Workplace<'_, R> {
             RegressionSyy => (self.scaled(sums.yy), None),
             RegressionCount => unreachable!("a count has no mean"),
         };
-        let some = if self.stage.grouping == Grouping::Each { self.present(weight) } else { self.some(n) };
+        let some = if self.stage.grouping == Grouping::Each { self.present(degree) } else { self.some(n) };
         let also = also.map(|v| self.all.settle(v)).filter(|v| !self.all.is_all_one(*v));
         Number { value, presence: self.both(some, also) }
     }

@@ -17,6 +17,7 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn quantile(&mut self, p: f64, x: Number, weight: Option<Value>, rows: Value, label: &str) -> Number {
         let graph = self.graph();
         let value = self.guarded(x, 0.0);
+        let value = self.through(value);
         let (segments, weights) = (self.segments(), weight.unwrap_or_else(|| graph.number(1.0)));
         let unit = self.unit(label, x, Boundary::Run);
         let shape = self.all.softness.sigmoid;
@@ -25,10 +26,16 @@ impl<R: Lanes> Workplace<'_, R> {
         let below = graph.unary(Unary::Floor, h);
         // The last value has half a row above it, or half of what there is.
         let least = graph.multiply(half, graph.binary(Binary::Least, rows, one));
-        let statistic = |place: Value| {
+        let sharp = self.sharp(unit);
+        let mut statistic = |place: Value| {
             // F(-x) = 1 - F(x): the weight above q.
             let above = graph.subtract(graph.subtract(rows, place), half);
-            graph.root(shape, value, weights, graph.binary(Binary::Greatest, above, least), unit, segments)
+            let at = |weights, unit| graph.root(shape, value, weights, graph.binary(Binary::Greatest, above, least), unit, segments);
+            let relaxed = at(weights, unit);
+            let Some(sharp) = sharp else { return relaxed };
+            let exact = at(self.twin(weights), sharp);
+            self.with_twin(relaxed, exact);
+            self.through(relaxed)
         };
         let (lower, upper) = (statistic(below), statistic(graph.add(below, one)));
         let share = graph.subtract(h, below);

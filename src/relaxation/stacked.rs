@@ -17,18 +17,28 @@ impl<R: Lanes> Workplace<'_, R> {
             .map(|stage| (self.all.finished[*stage].domain, self.all.finished[*stage].outputs[column]))
             .filter(|(domain, _)| graph.rows(*domain) > 0)
             .collect();
-        let part = |of: fn(&Self, Number) -> Value, at: &Self| filled.iter().map(|(d, n)| (*d, of(at, *n))).collect::<Vec<_>>();
-        let values = part(|_, n| n.value, self);
+        let values: Vec<(Domain, Value)> = filled.iter().map(|(d, n)| (*d, n.value)).collect();
         let partial = filled.iter().any(|(_, n)| n.presence.is_some());
-        let presences = partial.then(|| part(|at, n| n.presence.unwrap_or_else(|| at.number(1.0)), self));
+        let presence = |n: &Number| n.presence.unwrap_or_else(|| graph.number(1.0));
+        let presences: Option<Vec<(Domain, Value)>> = partial.then(|| filled.iter().map(|(d, n)| (*d, presence(n))).collect());
         self.note("WITH RECURSIVE", format!("unrolled: the rows of {} rounds one after another", stages.len()));
         // Without any row nothing is read, but for the width.
         let value = self.joined(values).unwrap_or(self.all.finished[stages[0]].outputs[column].value);
         Number { value, presence: presences.and_then(|p| self.joined(p)) }
     }
 
-    /// Columns one after another, over the rows of this stage.
-    fn joined(&self, mut columns: Vec<(Domain, Value)>) -> Option<Value> {
+    /// Columns one after another, over the rows of this stage, with their twins.
+    fn joined(&mut self, columns: Vec<(Domain, Value)>) -> Option<Value> {
+        let twins: Vec<(Domain, Value)> = columns.iter().map(|(d, v)| (*d, self.twin(*v))).collect();
+        let relaxed = self.columns_joined(columns.clone())?;
+        if twins == columns {
+            return Some(relaxed);
+        }
+        let exact = self.columns_joined(twins)?;
+        Some(self.with_twin(relaxed, exact))
+    }
+
+    fn columns_joined(&self, mut columns: Vec<(Domain, Value)>) -> Option<Value> {
         while columns.len() > 1 {
             let last = columns.len() <= 2;
             columns =

@@ -32,28 +32,49 @@ pub(super) struct Scored {
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn ranked(&mut self, ranking: Ranking, order: &Order, weight: Option<Value>, label: &str) -> Number {
         let rows = self.scored(order, weight);
+        let exact = self.exactly(&rows);
         let ties = if order.ties_broken { "; later keys of the order only break ties" } else { "" };
-        let (value, became) = match ranking {
-            Ranking::Among(1) => (self.among(&rows, order, 1.0), "segment-select: top 1, softmax".to_string()),
-            Ranking::Among(k) => (self.among(&rows, order, k as f64), format!("segment-select: top {k}, {}", self.shape())),
-            Ranking::Tile(n) => (self.tile(&rows, order, n), format!("segment-select: {} memberships, {}", n - 1, self.shape())),
-            other => (self.rank(other, &rows, order, weight), format!("segment-select: 1 + sum of {} degrees over pairs", self.shape())),
+        let became = match ranking {
+            Ranking::Among(1) => "segment-select: top 1, softmax".to_string(),
+            Ranking::Among(k) => format!("segment-select: top {k}, {}", self.shape()),
+            Ranking::Tile(n) => format!("segment-select: {} memberships, {}", n - 1, self.shape()),
+            _ => format!("segment-select: 1 + sum of {} degrees over pairs", self.shape()),
         };
+        let of = |at: &mut Self, rows: &Scored, weight: Option<Value>| match ranking {
+            Ranking::Among(k) => at.among_k(rows, order, k as f64),
+            Ranking::Tile(n) => at.tile(rows, order, n),
+            other => at.rank(other, rows, order, weight),
+        };
+        let mut value = of(self, &rows, weight);
+        if let Some(exact) = exact {
+            let weight = weight.map(|w| self.twin(w));
+            let exact = of(self, &exact, weight);
+            self.with_twin(value, exact);
+            value = if matches!(ranking, Ranking::Among(_)) { value } else { self.through(value) };
+        }
         self.note(label, format!("{became}, temperature of the run{ties}"));
         Number { value, presence: None }
     }
 
     pub(super) fn scored(&mut self, order: &Order, weight: Option<Value>) -> Scored {
         let graph = self.graph();
-        let key = self.expression(&order.key);
+        let key = self.numeric(&order.key);
         let value = self.guarded(key, 0.0);
+        let value = self.through(value);
         let score = if order.descending { value } else { graph.unary(Unary::Negate, value) };
         let unit = self.unit(&order.label, Number { value, presence: key.presence }, Boundary::Run);
         let weight = weight.unwrap_or_else(|| self.number(1.0));
-        let absent = key.presence.map(|p| graph.complement(p));
+        let absent = key.presence.map(|p| self.not(p));
         let scored = self.both(Some(weight), key.presence).unwrap_or(weight);
         let unscored = absent.and_then(|a| self.both(Some(weight), Some(a)));
         Scored { segments: self.segments(), score, known: key.presence, scored, unscored, before: self.before(order), unit }
+    }
+
+    /// The same rows as the exact query has them, where its values are wanted.
+    fn exactly(&mut self, rows: &Scored) -> Option<Scored> {
+        let unit = self.sharp(rows.unit)?;
+        let twin = |v: Value| self.twin(v);
+        Some(Scored { known: rows.known.map(twin), scored: twin(rows.scored), unscored: rows.unscored.map(twin), unit, ..*rows })
     }
 
     /// The partitions of the stage's rows.
@@ -76,8 +97,19 @@ impl<R: Lanes> Workplace<'_, R> {
         Some(graph.residual(self.all.residuals.len() as u32 - 1, parent, 1))
     }
 
-    /// The degree to which each row is among the first k.
+    /// The degree to which each row is among the first k, with its exact twin.
     pub(super) fn among(&mut self, rows: &Scored, order: &Order, k: f64) -> Value {
+        let value = self.among_k(rows, order, k);
+        match self.exactly(rows) {
+            None => value,
+            Some(exact) => {
+                let exact = self.among_k(&exact, order, k);
+                self.with_twin(value, exact)
+            }
+        }
+    }
+
+    fn among_k(&mut self, rows: &Scored, order: &Order, k: f64) -> Value {
         let graph = self.graph();
         let k = rows.before.map_or_else(|| graph.number(k), |before| graph.subtract(graph.number(k), before));
         self.among_first(rows, order, k)

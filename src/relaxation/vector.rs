@@ -9,7 +9,7 @@ use crate::scalar::{Binary, Unary};
 
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn vector(&mut self, f: Vector, arguments: &[Expression]) -> Number {
-        let mut numbers: Vec<Number> = arguments.iter().map(|a| self.expression(a)).collect();
+        let mut numbers: Vec<Number> = arguments.iter().map(|a| self.numeric(a)).collect();
         if f == Vector::CrossEntropy {
             numbers[1] = self.one_hot(numbers[1], self.all.graph.width(numbers[0].value));
         }

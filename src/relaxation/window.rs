@@ -22,9 +22,10 @@ impl<R: Lanes> Workplace<'_, R> {
     ) -> Number {
         let graph = self.graph();
         let degree = filter.map(|p| self.truth(p));
-        let x = argument.map(|e| self.expression(e));
+        let x = argument.map(|e| self.numeric(e));
         let weight = self.both(weight, degree);
         let weight = self.both(weight, x.and_then(|x| x.presence));
+        let weight = self.weight_through(weight);
         let added = match (running, x) {
             (Running::Sum, Some(x)) => self.weighted(weight, x.value),
             _ => weight.unwrap_or_else(|| graph.number(1.0)),
@@ -37,9 +38,9 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// A number of each partition, for each of its rows.
-    pub(super) fn for_each_row(&self, of_partition: Number) -> Number {
-        let (graph, segments) = (self.graph(), self.segments());
-        let spread = |x: Value| graph.to_rows(x, segments);
+    pub(super) fn for_each_row(&mut self, of_partition: Number) -> Number {
+        let segments = self.segments();
+        let mut spread = |x: Value| self.of_degrees([x], |at, [x]| at.all.graph.to_rows(x, segments));
         Number { value: spread(of_partition.value), presence: of_partition.presence.map(spread) }
     }
 }

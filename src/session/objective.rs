@@ -2,7 +2,7 @@
 
 use super::catalog::{self, MAIN};
 use super::create::place;
-use super::{Session, kept};
+use super::{Session, kept, settings};
 use crate::algebra::Parameter;
 use crate::error::{Error, Result, both};
 use crate::grammar::{self, Relaxed, Target};
@@ -65,11 +65,12 @@ impl Planned {
         Ok(Self { tables, parameters, exact: Exact { context, snapshot, plan }, live })
     }
 
-    fn split(self, answer: Answer) -> Result<Objective> {
+    fn split(self, query: &Relaxed, answer: Answer) -> Result<Objective> {
         let prepared = split::prepare(self.exact.plan.clone(), &self.exact.context.state())?;
+        let takes_steps = settings::is_exact_forward(query);
         let split = match answer {
-            Answer::Number => split::split(&prepared, &self.live)?,
-            Answer::Rows => split::split_rows(&prepared, &self.live)?,
+            Answer::Number => split::split(&prepared, &self.live, takes_steps)?,
+            Answer::Rows => split::split_rows(&prepared, &self.live, takes_steps)?,
         };
         let single = split.reached.iter().all(|p| {
             let (definition, _) = &self.tables[self.parameters[*p].table];
@@ -90,7 +91,7 @@ pub(super) struct Objective {
 
 impl Objective {
     pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
-        let objective = Planned::new(session, query, answer).await?.split(answer)?;
+        let objective = Planned::new(session, query, answer).await?.split(query, answer)?;
         if answer == Answer::Number {
             objective.planned.exact.can_run().await?;
         }

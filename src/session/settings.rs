@@ -57,6 +57,11 @@ pub(super) fn clauses(train: &Train) -> Result<Clauses> {
     }
 }
 
+/// Whether values are to be exact, so that only gradients are relaxed.
+pub(super) fn is_exact_forward(query: &Relaxed) -> bool {
+    query.options.iter().any(|o| o.name == "forward" && o.value == OptionValue::Text("exact".into()))
+}
+
 /// The clauses of RELAX and GRADIENT OF: how soft, and at which temperature.
 pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
     let mut options = Options::new(&query.options);
@@ -88,9 +93,7 @@ fn softness(options: &mut Options) -> Softness {
     let sigmoid = options.one_of("sigmoid", &["logistic", "laplace", "cauchy", "linear"]);
     let smooth_max = options.boolean("smooth_max");
     let logic = options.one_of("logic", &["product", "godel", "lukasiewicz"]);
-    if options.one_of("forward", &["relaxed", "exact"]) == "exact" {
-        options.refuse("forward", "forward => 'exact' is not supported yet".into(), "leave the option out");
-    }
+    let straight_through = options.one_of("forward", &["relaxed", "exact"]) == "exact";
     Softness {
         sigmoid: match sigmoid {
             "laplace" => Unary::LaplaceCdf,
@@ -105,6 +108,7 @@ fn softness(options: &mut Options) -> Softness {
         },
         auto_scale: scale == "auto",
         smooth_max,
+        straight_through,
     }
 }
 

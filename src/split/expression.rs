@@ -71,10 +71,8 @@ impl Splitter<'_> {
             Expr::Column(c) => Ok(number(input.live(schema.index_of_column(c)?)?)),
             Expr::Negative(x) => Ok(Expression::Unary(Unary::Negate, Box::new(self.number(x, schema, input)?))),
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
-                let function = self.arithmetic(e, *op, schema)?;
-                let (a, b) = (self.number(left, schema, input), self.number(right, schema, input));
-                let (a, b) = both(a, b)?;
-                Ok(Expression::Binary(function, Box::new(a), Box::new(b)))
+                let operands = both(self.number(left, schema, input), self.number(right, schema, input));
+                self.arithmetic(e, *op, operands?, schema)
             }
             Expr::Cast(cast) => self.cast(e, &cast.expr, cast.field.data_type(), schema, input),
             Expr::TryCast(cast) => self.cast(e, &cast.expr, cast.field.data_type(), schema, input),
@@ -106,15 +104,21 @@ impl Splitter<'_> {
         Ok(Expression::Residual(self.frozen_column(e, schema, input)?))
     }
 
-    fn arithmetic(&self, e: &Expr, op: Operator, schema: &DFSchema) -> Result<Binary> {
-        let integer = e.get_type(schema)?.is_integer();
+    fn arithmetic(&self, e: &Expr, op: Operator, (a, b): (Expression, Expression), schema: &DFSchema) -> Result<Expression> {
+        let binary = |function, a, b| Expression::Binary(function, Box::new(a), Box::new(b));
         match op {
-            Operator::Plus => Ok(Binary::Add),
-            Operator::Minus => Ok(Binary::Subtract),
-            Operator::Multiply => Ok(Binary::Multiply),
-            Operator::Divide if !integer => Ok(Binary::Divide),
-            Operator::Divide => Err(step(e, "integer division of a live value is a step")),
-            Operator::Modulo => Err(step(e, "modulo of a live value is a step")),
+            Operator::Plus => Ok(binary(Binary::Add, a, b)),
+            Operator::Minus => Ok(binary(Binary::Subtract, a, b)),
+            Operator::Multiply => Ok(binary(Binary::Multiply, a, b)),
+            Operator::Divide if e.get_type(schema)?.is_integer() => {
+                self.step(Unary::Trunc, binary(Binary::Divide, a, b), e, "integer division of a live value is a step")
+            }
+            Operator::Divide => Ok(binary(Binary::Divide, a, b)),
+            // What is left over rises with the dividend; how often the divisor fits is a step.
+            Operator::Modulo => {
+                let fits = self.step(Unary::Trunc, binary(Binary::Divide, a.clone(), b.clone()), e, "modulo of a live value is a step")?;
+                Ok(binary(Binary::Subtract, a, binary(Binary::Multiply, b, Expression::Detach(Box::new(fits)))))
+            }
             Operator::StringConcat => Err(text(e)),
             _ => Err(no_gradient(e)),
         }
@@ -126,7 +130,8 @@ impl Splitter<'_> {
             return Err(text(whole));
         }
         if to.is_integer() && (from.is_floating() || from.is_decimal()) {
-            return Err(step(whole, "a cast of a live value to an integer is a step"));
+            let x = self.number(inner, schema, input)?;
+            return self.step(Unary::Trunc, x, whole, "a cast of a live value to an integer is a step");
         }
         if !is_number_like(to) {
             return Err(no_gradient(whole));
@@ -174,8 +179,9 @@ impl Splitter<'_> {
             let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
             return Ok(Expression::Vector(*f, arguments));
         }
-        if Unary::ALL.iter().any(|f| f.name() == name && f.slope_kind() == Slope::Step) {
-            return Err(step(e, &format!("{name} of a live value is a step")));
+        if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name && f.slope_kind() == Slope::Step), shape.1) {
+            let x = self.number(x, schema, input)?;
+            return self.step(*f, x, e, &format!("{name} of a live value is a step"));
         }
         if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name), shape.1) {
             return Ok(Expression::Unary(*f, Box::new(self.number(x, schema, input)?)));
@@ -190,6 +196,16 @@ impl Splitter<'_> {
             return Ok(value);
         }
         if takes_text(e, schema) { Err(text(e)) } else { Err(no_gradient(e)) }
+    }
+
+    /// A step function, which only a run whose values are exact can take.
+    fn step(&self, step: Unary, x: Expression, e: &Expr, what: &str) -> Result<Expression> {
+        if self.takes_steps {
+            return Ok(Expression::Step(step, Box::new(x)));
+        }
+        Err(Error::new(format!("{what}: {}", e.human_display())).at(place(e)).hint(
+            "CAST(... AS DOUBLE) before it, so that a small change of the value has an effect, or keep it exact: RELAX (forward => 'exact')",
+        ))
     }
 
     /// The relation of a sub-query that does not depend on the rows around it.
@@ -347,12 +363,6 @@ fn no_gradient(e: &Expr) -> Error {
     Error::new(format!("{} has no gradient", e.human_display())).at(place(e)).hint(
         "compute it in a table before training, use a function that has a slope, or train without one: RELAX (estimator => 'perturbed')",
     )
-}
-
-fn step(e: &Expr, what: &str) -> Error {
-    Error::new(format!("{what}: {}", e.human_display()))
-        .at(place(e))
-        .hint("CAST(... AS DOUBLE) before it, so that a small change of the value has an effect")
 }
 
 fn text(e: &Expr) -> Error {

@@ -90,19 +90,21 @@ struct Skeleton {
     table: Arc<StageTable>,
 }
 
-/// Splits the plan of an objective (prepared by [`prepare`]): one row, one number.
-pub fn split(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
-    split_by(tables, |splitter| splitter.objective(plan).map(|()| vec![]))
+/// Splits the plan of an objective (prepared by [`prepare`]): one row, one number. `takes_steps` lets step functions of
+/// live values pass, for a run whose values are exact.
+pub fn split(plan: &LogicalPlan, tables: &[LiveTable], takes_steps: bool) -> Result<Split> {
+    split_by(tables, takes_steps, |splitter| splitter.objective(plan).map(|()| vec![]))
 }
 
 /// Splits a plan (prepared by [`prepare`]) whose rows are the answer. Its last live output is the weight of the rows.
-pub fn split_rows(plan: &LogicalPlan, tables: &[LiveTable]) -> Result<Split> {
-    split_by(tables, |splitter| splitter.answer(plan))
+pub fn split_rows(plan: &LogicalPlan, tables: &[LiveTable], takes_steps: bool) -> Result<Split> {
+    split_by(tables, takes_steps, |splitter| splitter.answer(plan))
 }
 
-fn split_by(tables: &[LiveTable], split: impl FnOnce(&mut Splitter) -> Result<Vec<AnswerColumn>>) -> Result<Split> {
+fn split_by(tables: &[LiveTable], takes_steps: bool, split: impl FnOnce(&mut Splitter) -> Result<Vec<AnswerColumn>>) -> Result<Split> {
     let mut splitter = Splitter {
         tables,
+        takes_steps,
         next: 0,
         sources: BTreeMap::new(),
         stages: vec![],
@@ -144,6 +146,7 @@ fn outermost(stages: &[Stage]) -> Option<usize> {
 
 struct Splitter<'a> {
     tables: &'a [LiveTable],
+    takes_steps: bool,
     /// Number of the next skeleton column. Column `n` is called `c{n}` in every skeleton.
     next: usize,
     /// What the row numbers in a column are rows of.

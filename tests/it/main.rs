@@ -17,6 +17,7 @@ mod programs;
 mod readme;
 mod recursion;
 mod relaxed;
+mod straight_through;
 mod subqueries;
 mod training;
 
