@@ -316,9 +316,20 @@ pub enum Vector {
     LayerNorm,
     CrossEntropy,
     Bce,
+    /// One level of nesting less.
+    Flatten,
+    Conv2d {
+        stride: usize,
+        padding: usize,
+    },
+    MaxPool2d {
+        window: usize,
+        stride: usize,
+    },
 }
 
 impl Vector {
+    /// Those that their name and the number of their arguments tell.
     pub const ALL: &'static [Vector] = &[
         Vector::InnerProduct,
         Vector::CosineDistance,
@@ -334,6 +345,7 @@ impl Vector {
         Vector::LayerNorm,
         Vector::CrossEntropy,
         Vector::Bce,
+        Vector::Flatten,
     ];
 
     /// The SQL name.
@@ -353,12 +365,16 @@ impl Vector {
             Vector::LayerNorm => "layer_norm",
             Vector::CrossEntropy => "cross_entropy",
             Vector::Bce => "bce",
+            Vector::Flatten => "flatten",
+            Vector::Conv2d { .. } => "conv2d",
+            Vector::MaxPool2d { .. } => "max_pool2d",
         }
     }
 
     pub fn arity(self) -> usize {
         match self {
-            Vector::ArrayNormalize | Vector::ArraySum | Vector::Softmax | Vector::LogSoftmax | Vector::LayerNorm => 1,
+            Vector::ArrayNormalize | Vector::ArraySum | Vector::Softmax | Vector::LogSoftmax | Vector::LayerNorm | Vector::Flatten => 1,
+            Vector::MaxPool2d { .. } => 1,
             _ => 2,
         }
     }
@@ -383,8 +399,9 @@ pub struct Column<R> {
 
 #[derive(Debug, Clone)]
 pub enum Numbers<R> {
-    /// Rows x width, row-major; 0 where NULL.
-    Real { width: usize, values: Vec<R> },
+    /// Rows x elements, row-major; 0 where NULL. `dimensions` is the shape of a row, empty for a number; a column without any vector
+    /// is of 0 elements.
+    Real { dimensions: Vec<usize>, values: Vec<R> },
     /// Row numbers; 0 where NULL.
     Index(Arc<[u32]>),
 }

@@ -101,12 +101,12 @@ impl<'a> Assembler<'a> {
         for op in body.iter().map(|u| self.graph.node(*u).op) {
             op.operands().for_each(|o| users.entry(o).or_default().push(op));
         }
-        let whole_vectors = |op: &Op| matches!(op, Op::Dot(..) | Op::Scale(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Outer(..));
         for &v in body {
             let node = self.graph.node(v);
             let whole = match node.op {
-                Op::Gather(..) if node.width > 1 => users.get(&v).is_none_or(|users| users.iter().all(whole_vectors)),
-                Op::Scale(..) | Op::Outer(..) | Op::Binary(Binary::Multiply, ..) => !users.contains_key(&v),
+                Op::Gather(..) if node.width > 1 => users.get(&v).is_none_or(|users| users.iter().all(|op| op.reads_vectors())),
+                Op::Scale(..) | Op::Outer(..) => !users.contains_key(&v),
+                Op::Binary(Binary::Multiply, ..) if node.width == 1 => !users.contains_key(&v),
                 _ => false,
             };
             if whole && !stores.contains(&v) {
@@ -223,6 +223,9 @@ impl<'a> Assembler<'a> {
                 inner = width(x);
                 Action::Outer(self.operand(u), self.operand(x))
             }
+            Op::Convolve(by, part, a, b) => Action::Convolve(by, part, self.operand(a), self.operand(b)),
+            Op::Pick(by, key, x) => Action::Pick(by, self.operand(key), self.operand(x)),
+            Op::Place(by, key, x) => Action::Place(by, self.operand(key), self.operand(x)),
             Op::Constant(_)
             | Op::Setting(_)
             | Op::Parameter(_)

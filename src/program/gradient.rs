@@ -1,6 +1,7 @@
 //! Backward is a program too: the adjoint of every operation, written in the same graph, made once.
 //! Nothing is recorded at run time, so derivatives of derivatives come from the same code.
 
+use super::convolution::Part;
 use super::graph::{Domain, Graph, ONE, Op, Symbol, Value};
 use super::segment;
 use crate::scalar::{Binary, Slope, Unary};
@@ -180,6 +181,17 @@ fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> 
         Op::MatVec(m, v) => vec![(m, graph.outer(adjoint, v)), (v, graph.mat_trans_vec(m, adjoint))],
         Op::MatTransVec(m, u) => vec![(m, graph.outer(u, adjoint)), (u, graph.mat_vec(m, adjoint))],
         Op::Outer(u, v) => vec![(u, graph.mat_vec(adjoint, v)), (v, graph.mat_trans_vec(adjoint, u))],
+        Op::Convolve(by, part, a, b) => {
+            // The other two of the three: each operand's part is that of the other operand and of the adjoint.
+            let [first, second] = part.others();
+            let of = |wanted: Part, other: Value| {
+                let operands = if wanted.others()[0] == part { [adjoint, other] } else { [other, adjoint] };
+                graph.convolution(by, wanted, operands[0], operands[1])
+            };
+            vec![(a, of(first, b)), (b, of(second, a))]
+        }
+        Op::Pick(by, key, x) => vec![(x, graph.place(by, key, adjoint))],
+        Op::Place(by, key, x) => vec![(x, graph.pick(by, key, adjoint))],
         Op::Gather(x, index) => vec![(x, graph.segment_sum(adjoint, index))],
         Op::SegmentSum(x, index) if graph.domain_of(x) == ONE => {
             let (child, _) = graph.ends(index);

@@ -1,6 +1,8 @@
 //! The program as a graph of values, each over one domain, made by constructors that share equal
 //! values and compute a value before the gather that spreads it. It never hears of SQL.
 
+use super::convolution::{Convolution, Part};
+use super::pooling::Pooling;
 use super::segment::{Segment, Segments};
 use crate::scalar::{Binary, Field, Unary};
 use std::cell::RefCell;
@@ -53,6 +55,11 @@ pub(super) enum Op {
     MatVec(Value, Value),
     MatTransVec(Value, Value),
     Outer(Value, Value),
+    /// A part of a convolution, from the other two in their order.
+    Convolve(Convolution, Part, Value, Value),
+    /// The pixels of an image, or the places of a smaller one in it, where the first operand is greatest; that one has no gradient.
+    Pick(Pooling, Value, Value),
+    Place(Pooling, Value, Value),
     Gather(Value, Index),
     /// Sum over the child rows of each parent row.
     SegmentSum(Value, Index),
@@ -322,6 +329,34 @@ impl Graph {
         self.push(self.meet(&[u, v]), self.width(u) * self.width(v), Op::Outer(u, v))
     }
 
+    /// An image under a kernel.
+    pub fn convolve(&self, by: Convolution, kernel: Value, image: Value) -> Value {
+        self.convolution(by, Part::Output, kernel, image)
+    }
+
+    pub(super) fn convolution(&self, by: Convolution, part: Part, first: Value, second: Value) -> Value {
+        let [a, b] = part.others().map(|other| by.width(other));
+        assert!(self.width(first) == a && self.width(second) == b, "a convolution has operands of its own sizes");
+        self.over_gathers(&[first, second], |graph, v| graph.convolution(by, part, v[0], v[1])).unwrap_or_else(|| {
+            let domain = self.meet(&[first, second]);
+            self.push(domain, by.width(part), Op::Convolve(by, part, first, second))
+        })
+    }
+
+    /// Of each window, the pixel where the key is greatest.
+    pub fn pick(&self, by: Pooling, key: Value, image: Value) -> Value {
+        assert!([key, image].iter().all(|v| self.width(*v) == by.image_width()), "a window lies over an image of its own size");
+        self.over_gathers(&[key, image], |graph, v| graph.pick(by, v[0], v[1])).unwrap_or_else(|| {
+            let domain = self.meet(&[key, image]);
+            self.push(domain, by.output().iter().product(), Op::Pick(by, key, image))
+        })
+    }
+
+    /// A smaller image put to the pixels that [`Graph::pick`] reads.
+    pub(super) fn place(&self, by: Pooling, key: Value, small: Value) -> Value {
+        self.push(self.meet(&[key, small]), by.image_width(), Op::Place(by, key, small))
+    }
+
     pub fn gather(&self, x: Value, index: Index) -> Value {
         let node = self.node(x);
         if node.domain == ONE {
@@ -470,12 +505,24 @@ impl Op {
             | Op::Gather(x, _)
             | Op::SegmentSum(x, _)
             | Op::Total(x, _) => (Some(x), None, None),
-            Op::Binary(_, a, b) | Op::Dot(a, b) | Op::Scale(a, b) | Op::MatVec(a, b) | Op::MatTransVec(a, b) | Op::Outer(a, b) => {
-                (Some(a), Some(b), None)
-            }
+            Op::Binary(_, a, b)
+            | Op::Dot(a, b)
+            | Op::Scale(a, b)
+            | Op::MatVec(a, b)
+            | Op::MatTransVec(a, b)
+            | Op::Outer(a, b)
+            | Op::Convolve(_, _, a, b)
+            | Op::Pick(_, a, b)
+            | Op::Place(_, a, b) => (Some(a), Some(b), None),
             Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
         };
         [a, b, c, None].into_iter().flatten()
+    }
+
+    /// Whether it reads vectors where they lie.
+    pub(super) fn reads_vectors(self) -> bool {
+        use Op::{Convolve, Dot, MatTransVec, MatVec, Outer, Pick, Place, Scale};
+        matches!(self, Dot(..) | Scale(..) | MatVec(..) | MatTransVec(..) | Outer(..) | Convolve(..) | Pick(..) | Place(..))
     }
 
     pub(super) fn is_leaf(self) -> bool {

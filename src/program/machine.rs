@@ -265,6 +265,7 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
 fn instruction_width(instruction: &Instruction) -> usize {
     match *instruction {
         Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
+        Instruction::Compute { action: Action::Convolve(by, ..), .. } => by.products(),
         Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
         Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
         Instruction::AddTotals { .. } => 1,

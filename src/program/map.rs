@@ -121,6 +121,26 @@ pub(super) fn compute<R: Real>(
                 }
             }
         }
+        Action::Convolve(by, part, a, b) => {
+            let [first, second] = part.others().map(|other| by.width(other));
+            let (a, b) = (vectors(w, memory, chunk, a, first), vectors(w, memory, chunk, b, second));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                by.part(part, a.row(lane), b.row(lane), o);
+            }
+        }
+        Action::Pick(by, key, x) => {
+            let (key, x) = (vectors(w, memory, chunk, key, by.image_width()), vectors(w, memory, chunk, x, by.image_width()));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                by.pick(key.row(lane), x.row(lane), o);
+            }
+        }
+        Action::Place(by, key, x) => {
+            let small = by.output().iter().product();
+            let (key, x) = (vectors(w, memory, chunk, key, by.image_width()), vectors(w, memory, chunk, x, small));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                by.place(key.row(lane), x.row(lane), o);
+            }
+        }
     }
     w.registers[into] = register;
 }

@@ -5,12 +5,14 @@
 //!
 //! | primitive | adjoint |
 //! |---|---|
-//! | `map` (elementwise functions, inner products, matrix products) | `map` |
+//! | `map` (elementwise functions, inner products, matrix products, convolutions) | `map` |
+//! | `pick` (the greatest pixel of each window) | `place`, see [`pooling`] |
 //! | `gather` (parent row -> child row) | `segment_sum` |
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
 //! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see [`segment`] |
 
 mod assembler;
+mod convolution;
 mod fusion;
 mod gradient;
 mod graph;
@@ -20,16 +22,19 @@ mod machine;
 mod map;
 mod operand;
 mod order;
+mod pooling;
 mod print;
 mod reduce;
 mod sample;
 mod schedule;
 mod segment;
 
+pub use convolution::Convolution;
 pub use gradient::gradient;
 pub use graph::{Domain, Graph, Index, ONE, Slot, Value};
 pub use kernel::Lanes;
 pub use machine::{Active, Machine};
+pub use pooling::Pooling;
 pub use sample::Sampling;
 pub use segment::Segments;
 

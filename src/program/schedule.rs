@@ -6,7 +6,9 @@
 //! everything else is recomputed. So memory is the boundaries between stages, not a tape.
 
 use super::assembler::Assembler;
+use super::convolution::{Convolution, Part};
 use super::graph::{Domain, Graph, Index, Op, Value};
+use super::pooling::Pooling;
 use crate::scalar::{Binary, Unary};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -43,6 +45,9 @@ pub(super) enum Action {
     MatVec(Operand, Operand),
     MatTransVec(Operand, Operand),
     Outer(Operand, Operand),
+    Convolve(Convolution, Part, Operand, Operand),
+    Pick(Pooling, Operand, Operand),
+    Place(Pooling, Operand, Operand),
 }
 
 /// What a sum adds up for each row.
@@ -90,6 +95,7 @@ impl Action {
             Action::Load(a) | Action::Unary(_, a) | Action::Sum(a) | Action::Greatest(a) | Action::Spread(a) => vec![a],
             Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
+            Action::Convolve(_, _, a, b) | Action::Pick(_, a, b) | Action::Place(_, a, b) => vec![a, b],
             Action::Select(a, b, c) | Action::Degree(a, b, c) | Action::Product(a, b, c) | Action::MultiplyAdd(a, b, c) => vec![a, b, c],
         }
     }

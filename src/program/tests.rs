@@ -1,5 +1,6 @@
 //! Laws of the program: adjoints, gradients against central differences, equal bits for any cut.
 
+use super::convolution::Part;
 use super::*;
 use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
@@ -210,31 +211,94 @@ fn sorting_rows_changes_no_answer_and_no_parameter() {
     }
 }
 
+/// An image of two channels under three filters, with steps and beyond its edges; and windows over it that overlap.
+fn over_an_image() -> (Convolution, Pooling) {
+    let image = [2, 5, 4];
+    let convolution = Convolution::new(&image, &[3, 2, 3, 2], 2, 1).expect("the kernel lies over the image");
+    (convolution, Pooling::new(&image, 3, 1).expect("the window lies over the image"))
+}
+
 #[test]
 fn every_map_primitive_is_linear_in_its_adjoint() {
-    // <A x, y> = <x, A' y>, by the gradient of <A x, y> with respect to x.
+    // <A x, y> = <x, A' y>, by the gradient of <A x, y> with respect to x, where A depends on a.
     let rows = 50;
     type Make = fn(&Graph, Value, Value, Index) -> Value;
-    let makes: [(&str, usize, usize, Make); 8] = [
-        ("gather", 1, 1, |g, x, _, i| g.gather(x, i)),
-        ("segment_sum", 1, 1, |g, x, _, i| g.gather(g.segment_sum(g.gather(x, i), i), i)),
-        ("dot", 3, 1, |g, x, a, i| g.dot(g.gather(x, i), a)),
-        ("scale", 1, 3, |g, x, a, i| g.scale(g.gather(x, i), a)),
-        ("spread", 1, 3, |g, x, _, i| g.spread(g.gather(x, i), 3)),
-        ("sum", 3, 1, |g, x, _, i| g.sum(g.gather(x, i))),
-        ("mat_vec", 6, 2, |g, x, a, i| g.mat_vec(g.gather(x, i), a)),
-        ("mat_trans_vec", 6, 2, |g, x, a, i| g.mat_trans_vec(g.gather(x, i), a)),
+    let sizes = [Part::Kernel, Part::Image, Part::Output].map(|part| over_an_image().0.width(part));
+    let [kernel, image, output] = sizes;
+    assert_eq!(sizes, [36, 40, 27]);
+    let small = over_an_image().1.output().iter().product();
+    // The widths of x and a, and of A x.
+    let makes: [(&str, usize, usize, usize, Make); 18] = [
+        ("gather", 1, 1, 1, |g, x, _, i| g.gather(x, i)),
+        ("segment_sum", 1, 1, 1, |g, x, _, i| g.gather(g.segment_sum(g.gather(x, i), i), i)),
+        ("products summed by parent", 1, 1, 1, |g, x, a, i| g.gather(g.segment_sum(g.multiply(g.gather(x, i), a), i), i)),
+        ("products of vectors summed by parent", 3, 3, 3, |g, x, a, i| g.gather(g.segment_sum(g.multiply(g.gather(x, i), a), i), i)),
+        ("dot", 3, 3, 1, |g, x, a, i| g.dot(g.gather(x, i), a)),
+        ("scale", 1, 3, 3, |g, x, a, i| g.scale(g.gather(x, i), a)),
+        ("spread", 1, 1, 3, |g, x, _, i| g.spread(g.gather(x, i), 3)),
+        ("sum", 3, 1, 1, |g, x, _, i| g.sum(g.gather(x, i))),
+        ("mat_vec", 6, 3, 2, |g, x, a, i| g.mat_vec(g.gather(x, i), a)),
+        ("mat_trans_vec", 6, 3, 2, |g, x, a, i| g.mat_trans_vec(g.gather(x, i), a)),
+        ("convolve a kernel", kernel, image, output, |g, x, a, i| g.convolve(over_an_image().0, g.gather(x, i), a)),
+        ("convolve an image", image, kernel, output, |g, x, a, i| g.convolve(over_an_image().0, a, g.gather(x, i))),
+        ("image of a kernel", kernel, output, image, |g, x, a, i| g.convolution(over_an_image().0, Part::Image, g.gather(x, i), a)),
+        ("image of an output", output, kernel, image, |g, x, a, i| g.convolution(over_an_image().0, Part::Image, a, g.gather(x, i))),
+        ("kernel of an image", image, output, kernel, |g, x, a, i| g.convolution(over_an_image().0, Part::Kernel, g.gather(x, i), a)),
+        ("kernel of an output", output, image, kernel, |g, x, a, i| g.convolution(over_an_image().0, Part::Kernel, a, g.gather(x, i))),
+        ("pick", image, image, small, |g, x, a, i| g.pick(over_an_image().1, a, g.gather(x, i))),
+        ("place", small, image, image, |g, x, a, i| g.place(over_an_image().1, a, g.gather(x, i))),
     ];
-    for (name, width, out, make) in makes {
+    for (name, width, of_a, out, make) in makes {
         let graph = Graph::new();
         let (child, parent) = (graph.domain("child", rows), graph.domain("parent", 7));
         let i = graph.index(child, parent, index(rows, 7, 8));
         let x = graph.parameter(0, parent, width);
-        let a = graph.residual(0, child, 3);
+        let a = graph.residual(0, child, of_a);
         let y = graph.residual(1, child, out);
         let objective = graph.total(graph.dot(make(&graph, x, a, i), y), child);
-        let residuals = Arc::new(vec![numbers(1, rows * 3), numbers(2, rows * out)]);
+        let residuals = Arc::new(vec![numbers(1, rows * of_a), numbers(2, rows * out)]);
         Case { graph, parameters: vec![(x, 7 * width)], residuals, objective }.check(name);
+    }
+}
+
+#[test]
+fn convolutions_upon_each_other_have_the_gradients_of_their_values() {
+    for rows in [1, 40] {
+        let graph = Graph::new();
+        let d = graph.domain("images", rows);
+        let image = graph.residual(0, d, 2 * 9 * 8);
+        let first = Convolution::new(&[2, 9, 8], &[3, 2, 2, 3], 1, 1).expect("it fits");
+        assert_eq!(first.output(), [3, 10, 8]);
+        let windows = Pooling::new(&first.output(), 2, 2).expect("it fits");
+        assert_eq!(windows.output(), [3, 5, 4]);
+        let second = Convolution::new(&windows.output(), &[2, 3, 2, 2], 2, 0).expect("it fits");
+        let (a, b) = (graph.parameter(0, ONE, first.width(Part::Kernel)), graph.parameter(1, ONE, second.width(Part::Kernel)));
+        let hidden = graph.unary(Unary::Tanh, graph.convolve(first, a, image));
+        let out = graph.convolve(second, b, graph.pick(windows, hidden, hidden));
+        let objective = graph.total(graph.dot(out, out), d);
+        let parameters = vec![(a, first.width(Part::Kernel)), (b, second.width(Part::Kernel))];
+        Case { graph, parameters, residuals: Arc::new(vec![numbers(3, rows * 144)]), objective }.check("convolutions");
+    }
+}
+
+#[test]
+fn a_convolution_is_the_sum_over_its_taps() {
+    for (stride, padding) in [(1, 0), (1, 1), (2, 0), (2, 1), (3, 1)] {
+        let by = Convolution::new(&[2, 7, 6], &[3, 2, 2, 3], stride, padding).expect("it fits");
+        let (kernel, image) = (numbers(1, by.width(Part::Kernel)), numbers(2, by.width(Part::Image)));
+        let [filters, rows, columns] = by.output();
+        let mut out = vec![0.0; by.width(Part::Output)];
+        by.convolve(&kernel, &image, &mut out);
+        let pixel = |c: usize, i: usize, j: usize| {
+            let inside = i >= padding && j >= padding && i - padding < 7 && j - padding < 6;
+            if inside { image[(c * 7 + i - padding) * 6 + j - padding] } else { 0.0 }
+        };
+        for (at, found) in out.iter().enumerate() {
+            let (f, i, j) = (at / (rows * columns), at / columns % rows, at % columns);
+            let taps = (0..2 * 2 * 3).map(|t| (t, t / 6, t / 3 % 2, t % 3));
+            let sum: f64 = taps.map(|(t, c, a, b)| kernel[f * 12 + t] * pixel(c, i * stride + a, j * stride + b)).sum();
+            assert!((found - sum).abs() < 1e-12, "stride {stride}, padding {padding}, of {filters} filters: {found} is not {sum}");
+        }
     }
 }
 

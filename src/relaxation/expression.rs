@@ -36,8 +36,8 @@ impl<R: Lanes> Workplace<'_, R> {
             }
             Expression::Vector(f, arguments) => self.vector(*f, arguments),
             Expression::Element(x, place) => {
-                let x = self.numeric(x);
-                self.element(x, *place)
+                let (shape, x) = (self.dimensions_of(x), self.numeric(x));
+                self.element(x, &shape.unwrap_or_default(), *place)
             }
             Expression::Detach(x) => {
                 self.note("detach", STOPS);

@@ -9,7 +9,7 @@ pub struct Relaxation {
     /// The relaxed meaning.
     pub meaning: &'static str,
     /// An objective over a table `r (id, k, g, x, y, z, truth)` of random rows with NULLs, `s (k, u, v)` and a one-row
-    /// learnable table `m (a, b, c)`, with `e (id, v)` a table of learnable vectors.
+    /// learnable table `m (a, b, c)`, with `e (id, v)` a table of learnable vectors and `n (image, kernel, bias)` one of images.
     pub example: &'static str,
 }
 
@@ -117,6 +117,12 @@ pub const RELAXATIONS: &[Relaxation] = &[
         name: "softmax",
         meaning: "exp over its sum",
         example: "SELECT SUM(inner_product(softmax(e.v), log_softmax(array_scale(e.v, m.a)))) FROM e, m",
+    },
+    Relaxation {
+        name: "conv2d, max_pool2d, flatten",
+        meaning: "exact; the slope of a window is that of its greatest pixel",
+        example: "SELECT SUM(array_sum(flatten(flatten(max_pool2d(relu(conv2d(n.image, n.kernel, n.bias)), 2)))) \
+                  * array_sum(flatten(conv2d(conv2d(n.image[1], n.kernel[2][1], 2, 1), n.kernel[1][2], 1, 1)))) FROM n",
     },
     Relaxation {
         name: "EXISTS",

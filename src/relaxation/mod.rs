@@ -7,8 +7,10 @@
 mod aggregate;
 mod case;
 mod comparison;
+mod dimensions;
 mod expression;
 mod extremum;
+mod image;
 mod laws;
 mod logic;
 mod moment;
@@ -186,6 +188,8 @@ struct Relaxer<R> {
 struct Finished {
     domain: Domain,
     outputs: Vec<Number>,
+    /// Of each output, as [`Workplace::dimensions_of`] tells.
+    dimensions: Vec<Option<Vec<usize>>>,
 }
 
 /// A stage while its operators are relaxed.
@@ -288,7 +292,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let column = &mut self.rows.columns[slot];
         let valid = column.valid.clone();
         let (values, width) = match &mut column.numbers {
-            Numbers::Real { width, values } => (std::mem::take(values), *width),
+            Numbers::Real { dimensions, values } => (std::mem::take(values), dimensions.iter().product()),
             Numbers::Index(_) => unreachable!("row numbers are read through inputs"),
         };
         let value = self.add_residual(values, width);
@@ -453,6 +457,7 @@ impl<R: Lanes> Workplace<'_, R> {
             })
             .collect();
         let domain = if stage.grouping == Grouping::Partitions { self.domain } else { self.groups.0 };
-        Finished { domain, outputs }
+        let dimensions = stage.outputs.iter().map(|output| self.dimensions_of_output(&output.value)).collect();
+        Finished { domain, outputs, dimensions }
     }
 }

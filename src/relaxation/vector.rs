@@ -1,8 +1,9 @@
 //! Functions of vectors, composed of inner products, elementwise maps and matrix products, so that their
 //! gradients need no lines of their own. Values as DataFusion's functions of the same names give them.
 
+use super::dimensions::dimensions_after;
 use super::{Number, Workplace};
-use crate::algebra::{Expression, LAYER_NORM_EPSILON, LEAST_LOGARITHM, Source, Vector};
+use crate::algebra::{Expression, LAYER_NORM_EPSILON, LEAST_LOGARITHM, Vector};
 use crate::error::Error;
 use crate::program::{Graph, Lanes, ONE, Slot, Value};
 use crate::scalar::{Binary, Unary};
@@ -15,12 +16,14 @@ impl<R: Lanes> Workplace<'_, R> {
         }
         let presence = numbers.iter().fold(None, |all, n| self.both(all, n.presence));
         let graph = self.graph();
-        // A column without any vector has no width of its own: it takes that of the others.
-        let widest = numbers.iter().map(|n| graph.width(n.value)).max().unwrap_or(0).max(1);
-        let wide = |v: Value| if graph.width(v) == 0 { graph.spread(graph.number(0.0), widest) } else { v };
-        let v: Vec<Value> = numbers.iter().map(|n| wide(n.value)).collect();
-        let columns = if f == Vector::MatVec { self.matrix_columns(&arguments[0]) } else { None };
-        if let Some(error) = mismatch(&graph, f, &v, columns) {
+        let known: Vec<Option<Vec<usize>>> = arguments.iter().map(|a| self.dimensions_of(a)).collect();
+        let Some(shapes) = known.iter().cloned().collect::<Option<Vec<_>>>() else {
+            // An operand without any vector has no shape of its own, and no row has a value.
+            let width = dimensions_after(f, &known).map_or(1, |shape| shape.iter().product());
+            return Number { value: graph.spread(graph.number(0.0), width), presence };
+        };
+        let v: Vec<Value> = numbers.iter().map(|n| n.value).collect();
+        if let Some(error) = mismatch(&graph, f, &v, &shapes) {
             return self.all.refuse(error);
         }
         let value = match f {
@@ -47,19 +50,21 @@ impl<R: Lanes> Workplace<'_, R> {
             Vector::LayerNorm => layer_norm(&graph, v[0]),
             Vector::CrossEntropy => graph.unary(Unary::Negate, graph.dot(log_softmax(&graph, v[0]), v[1])),
             Vector::Bce => binary_cross_entropy(&graph, v[0], v[1]),
+            Vector::Flatten => v[0],
+            Vector::Conv2d { stride, padding } => match self.conv2d(&v, &shapes, stride, padding) {
+                Ok(value) => value,
+                Err(error) => return self.all.refuse(error),
+            },
+            Vector::MaxPool2d { window, stride } => match self.max_pool2d(v[0], &shapes[0], window, stride) {
+                Ok(value) => value,
+                Err(error) => return self.all.refuse(error),
+            },
         };
         Number { value, presence }
     }
 }
 
 impl<R: Lanes> Workplace<'_, R> {
-    /// How many columns a learnable matrix is declared with.
-    fn matrix_columns(&self, matrix: &Expression) -> Option<usize> {
-        let Expression::Input { input, column } = matrix else { return None };
-        let Source::Table(_) = self.stage.inputs[*input].source else { return None };
-        self.all.dimensions[*column].last().copied()
-    }
-
     /// Class numbers, counted from 0, as vectors with a 1 at their place; a vector of probabilities is one already.
     fn one_hot(&mut self, label: Number, classes: usize) -> Number {
         let graph = self.graph();
@@ -90,23 +95,24 @@ impl<R: Lanes> Workplace<'_, R> {
         Number { value, ..label }
     }
 
-    /// One element of a vector, as its inner product with a unit vector.
-    pub(super) fn element(&mut self, vector: Number, place: usize) -> Number {
-        let width = self.graph().width(vector.value);
-        if place >= width {
-            return Number { value: self.number(0.0), presence: Some(self.number(0.0)) };
+    /// One element of a vector, or row of a matrix: its product with a unit vector. NULL beyond the end.
+    pub(super) fn element(&mut self, vector: Number, shape: &[usize], place: usize) -> Number {
+        let (length, rest) = shape.split_first().map_or((0, 1), |(first, rest)| (*first, rest.iter().product()));
+        let graph = self.graph();
+        if place >= length {
+            return Number { value: graph.spread(graph.number(0.0), rest), presence: Some(graph.number(0.0)) };
         }
-        let mut unit = vec![R::ZERO; width];
+        let mut unit = vec![R::ZERO; length];
         unit[place] = R::ONE;
         self.all.residuals.push(unit);
-        let graph = self.graph();
-        let unit = graph.residual(self.all.residuals.len() as Slot - 1, ONE, width);
-        Number { value: graph.dot(vector.value, unit), ..vector }
+        let unit = graph.residual(self.all.residuals.len() as Slot - 1, ONE, length);
+        let value = if rest == 1 { graph.dot(vector.value, unit) } else { graph.mat_trans_vec(vector.value, unit) };
+        Number { value, ..vector }
     }
 }
 
-/// What is wrong with the widths of the operands, if anything is. `columns` are those of a matrix, where they are known.
-fn mismatch(graph: &Graph, f: Vector, v: &[Value], columns: Option<usize>) -> Option<Error> {
+/// What is wrong with the sizes of the operands, if anything is.
+fn mismatch(graph: &Graph, f: Vector, v: &[Value], shapes: &[Vec<usize>]) -> Option<Error> {
     let widths: Vec<usize> = v.iter().map(|v| graph.width(*v)).collect();
     let wrong = match (f, widths.as_slice()) {
         (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => {
@@ -115,11 +121,12 @@ fn mismatch(graph: &Graph, f: Vector, v: &[Value], columns: Option<usize>) -> Op
         (Vector::CrossEntropy, [a, b]) => a != b,
         (Vector::Bce, [a, b]) => *a != 1 || *b != 1,
         (Vector::ArrayScale, [_, s]) => *s != 1,
-        (Vector::MatVec, [m, v]) => m % v != 0 || columns.is_some_and(|c| c != *v),
+        (Vector::MatVec, [_, v]) => shapes[0].last() != Some(v),
         _ => false,
     };
     wrong.then(|| {
         let widths = widths.iter().map(|w| w.to_string()).collect::<Vec<_>>().join(" and ");
+        let columns = shapes[0].last().filter(|_| f == Vector::MatVec);
         let shape = columns.map_or(String::new(), |c| format!(" (rows of {c})"));
         Error::new(format!("dimension mismatch in {}: its operands have {widths} elements{shape}", f.name()))
             .hint("compare the declared dimensions of the columns: SELECT * FROM nabla.learnable_columns")

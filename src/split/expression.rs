@@ -1,5 +1,6 @@
 //! Expressions: what is frozen becomes a column of the skeleton, what is live becomes plain data.
 
+use super::image;
 use super::relation::{self, Live, Relation, Slot, place};
 use super::rows::number;
 use super::subquery::{Call, Kind, call_given_back};
@@ -162,7 +163,7 @@ impl Splitter<'_> {
             ("coalesce" | "nvl", list) => {
                 return Ok(Expression::Coalesce(list.iter().map(|x| self.number(x, schema, input)).collect::<Result<_>>()?));
             }
-            ("array_element", [x, Expr::Literal(number, _)]) if e.get_type(schema)?.is_numeric() => {
+            ("array_element", [x, Expr::Literal(number, _)]) if is_number_like(&e.get_type(schema)?) => {
                 if let Ok(ScalarValue::Int64(Some(place @ 1..))) = number.cast_to(&DataType::Int64) {
                     return Ok(Expression::Element(Box::new(self.number(x, schema, input)?), place as usize - 1));
                 }
@@ -174,6 +175,10 @@ impl Splitter<'_> {
                 return Ok(Expression::Binary(Binary::Divide, ln(x), ln(base)));
             }
             _ => {}
+        }
+        if let Some((f, operands)) = image::call(name, &function.args)? {
+            let operands = operands.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
+            return Ok(Expression::Vector(f, operands));
         }
         if let Some(f) = Vector::ALL.iter().find(|f| f.name() == name && f.arity() == function.args.len()) {
             let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;

@@ -1,5 +1,7 @@
-//! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have.
+//! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have ([`super::image`] has
+//! those of images).
 
+use super::image;
 use crate::algebra::{LAYER_NORM_EPSILON, LEAST_LOGARITHM};
 use crate::error::{Error, Result};
 use crate::scalar::Unary;
@@ -17,11 +19,9 @@ const UNARY: &[Unary] = &[Unary::Sigmoid, Unary::Relu, Unary::Gelu, Unary::Softp
 /// Makes our functions known to exact queries.
 pub fn register(context: &SessionContext) {
     for f in UNARY {
-        context.register_udf(ScalarUDF::from(Elementwise {
-            function: *f,
-            signature: Signature::uniform(1, vec![DataType::Float64, DataType::Float32], Volatility::Immutable),
-        }));
+        context.register_udf(ScalarUDF::from(Elementwise { function: *f, signature: Signature::user_defined(Volatility::Immutable) }));
     }
+    image::register(context);
     for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax, Rows::LayerNorm] {
         context.register_udf(ScalarUDF::from(RowFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
     }
@@ -33,7 +33,7 @@ pub fn register(context: &SessionContext) {
     }
 }
 
-/// A function of the scalar table, over REAL or DOUBLE.
+/// A function of the scalar table, over REAL or DOUBLE, or over each element of an array.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Elementwise {
     function: Unary,
@@ -49,17 +49,43 @@ impl ScalarUDFImpl for Elementwise {
         &self.signature
     }
 
+    fn coerce_types(&self, arguments: &[DataType]) -> EngineResult<Vec<DataType>> {
+        Ok(arguments.iter().map(|t| reals(t).unwrap_or_else(|| t.clone())).collect())
+    }
+
     fn return_type(&self, arguments: &[DataType]) -> EngineResult<DataType> {
-        Ok(arguments[0].clone())
+        match arguments {
+            [x] if reals(x).is_some() => Ok(x.clone()),
+            _ => Err(Error::new(format!("{} takes one number, or an array of numbers", self.name()))
+                .hint(format!("{}(x)", self.name()))
+                .into()),
+        }
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
         let array = arguments.args[0].to_array(arguments.number_rows)?;
-        let out: ArrayRef = match array.data_type() {
-            DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| self.function.value(x))),
-            _ => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| self.function.value(x))),
-        };
-        Ok(ColumnarValue::Array(out))
+        Ok(ColumnarValue::Array(elementwise(&array, self.function)))
+    }
+}
+
+/// The type as REAL or DOUBLE, or as an array of them.
+fn reals(kind: &DataType) -> Option<DataType> {
+    match kind {
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => reals(item.data_type()).map(list_of),
+        DataType::Float32 => Some(DataType::Float32),
+        kind => (kind.is_numeric() || kind.is_null()).then_some(DataType::Float64),
+    }
+}
+
+fn elementwise(array: &ArrayRef, function: Unary) -> ArrayRef {
+    match array.data_type() {
+        DataType::List(item) => {
+            let lists = array.as_list::<i32>();
+            let values = elementwise(lists.values(), function);
+            Arc::new(ListArray::new(item.clone(), lists.offsets().clone(), values, lists.nulls().cloned()))
+        }
+        DataType::Float32 => Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(|x| function.value(x))),
+        _ => Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(|x| function.value(x))),
     }
 }
 
@@ -108,7 +134,7 @@ struct RowFunction {
     signature: Signature,
 }
 
-fn list_of(inner: DataType) -> DataType {
+pub(super) fn list_of(inner: DataType) -> DataType {
     DataType::List(Arc::new(Field::new_list_field(inner, true)))
 }
 
@@ -279,7 +305,7 @@ fn exponentials(v: &[f64]) -> (Vec<f64>, f64) {
     (e, sum)
 }
 
-fn numbers(list: &ArrayRef) -> Vec<f64> {
+pub(super) fn numbers(list: &ArrayRef) -> Vec<f64> {
     let wide = cast(list, &DataType::Float64).expect("coerced to DOUBLE");
     let wide: &Float64Array = wide.as_primitive();
     wide.iter().map(|x| x.unwrap_or(f64::NAN)).collect()

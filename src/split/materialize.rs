@@ -8,7 +8,7 @@ use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions,
     UInt32Array,
 };
-use datafusion::arrow::compute::{cast, concat_batches, partition};
+use datafusion::arrow::compute::{cast, concat_batches, filter, is_not_null, partition};
 use datafusion::arrow::datatypes::{DataType, Schema, UInt32Type};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
@@ -201,8 +201,8 @@ fn column<R: Lanes>(array: &ArrayRef, kind: ResidualKind) -> Result<Column<R>> {
     let numbers = match kind {
         ResidualKind::Rows => Numbers::Index(index(array.as_primitive::<UInt32Type>())),
         ResidualKind::Numbers | ResidualKind::Truth => {
-            let (values, width) = reals(array)?;
-            Numbers::Real { width, values }
+            let (values, dimensions) = reals(array)?;
+            Numbers::Real { dimensions, values }
         }
     };
     Ok(Column { numbers, valid })
@@ -212,57 +212,52 @@ fn index(array: &UInt32Array) -> Arc<[u32]> {
     if array.null_count() == 0 { array.values().iter().copied().collect() } else { array.iter().map(|row| row.unwrap_or(0)).collect() }
 }
 
-/// Rows x width numbers; 0 where a row is NULL.
-fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, usize)> {
-    match array.data_type() {
-        DataType::List(_) => {
-            let lists: &ListArray = array.as_list();
-            vectors(
-                lists.len(),
-                |i| lists.is_valid(i).then(|| lists.value(i)),
-                lists
-                    .values()
-                    .slice(lists.value_offsets()[0] as usize, (lists.value_offsets()[lists.len()] - lists.value_offsets()[0]) as usize),
-            )
-        }
-        DataType::LargeList(_) => {
-            let lists: &LargeListArray = array.as_list();
-            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().clone())
-        }
-        DataType::FixedSizeList(..) => {
-            let lists: &FixedSizeListArray = array.as_fixed_size_list();
-            vectors(lists.len(), |i| lists.is_valid(i).then(|| lists.value(i)), lists.values().clone())
-        }
-        _ => Ok((scalars(array)?, 1)),
+/// Rows x elements, 0 where a row is NULL, and the shape of a row.
+fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, Vec<usize>)> {
+    if !matches!(array.data_type(), DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)) {
+        return Ok((scalars(array)?, vec![]));
     }
+    // Where a row is NULL, its elements are whatever lies there.
+    let there = filter(array, &is_not_null(array)?)?;
+    let (length, elements) = elements(&there)?;
+    let (values, inner) = reals::<R>(&elements)?;
+    let dimensions = [vec![length], inner].concat();
+    if there.len() == array.len() {
+        return Ok((values, dimensions));
+    }
+    let width: usize = dimensions.iter().product();
+    let mut rows = vec![R::ZERO; array.len() * width];
+    if width > 0 {
+        let places = rows.chunks_exact_mut(width).enumerate().filter(|(row, _)| array.is_valid(*row));
+        places.zip(values.chunks_exact(width)).for_each(|((_, place), row)| place.copy_from_slice(row));
+    }
+    Ok((rows, dimensions))
 }
 
-/// Lists of equal length, row after row.
-fn vectors<R: Lanes>(rows: usize, row: impl Fn(usize) -> Option<ArrayRef>, all: ArrayRef) -> Result<(Vec<R>, usize)> {
-    let lengths: Vec<Option<usize>> = (0..rows).map(|i| row(i).map(|r| r.len())).collect();
-    let first = lengths.iter().flatten().next().copied().unwrap_or(0);
-    if let Some(other) = lengths.iter().flatten().find(|n| **n != first) {
-        return Err(Error::new(format!("dimension mismatch: a vector column has rows of {first} and of {other} elements"))
-            .hint("give every row the same number of elements"));
-    }
-    if lengths.iter().all(Option::is_some) {
-        let (values, inner): (Vec<R>, usize) = reals(&all)?;
-        if values.len() == rows * first * inner {
-            return Ok((values, first * inner));
+/// The length of lists that are of one length, and their elements.
+fn elements(lists: &ArrayRef) -> Result<(usize, ArrayRef)> {
+    let (lengths, elements): (Vec<usize>, ArrayRef) = match lists.data_type() {
+        DataType::FixedSizeList(_, length) => {
+            let lists: &FixedSizeListArray = lists.as_fixed_size_list();
+            (vec![*length as usize; lists.len()], lists.values().slice(lists.value_offset(0) as usize, lists.len() * *length as usize))
         }
-    }
-    let (mut values, mut width) = (vec![], first);
-    for i in 0..rows {
-        match row(i) {
-            Some(list) => {
-                let (numbers, inner): (Vec<R>, usize) = reals(&list)?;
-                width = first * inner;
-                values.extend(numbers);
-            }
-            None => values.extend(std::iter::repeat_n(R::ZERO, width)),
+        DataType::LargeList(_) => {
+            let lists: &LargeListArray = lists.as_list();
+            let (start, end) = (lists.value_offsets()[0] as usize, lists.value_offsets()[lists.len()] as usize);
+            (lists.offsets().lengths().collect(), lists.values().slice(start, end - start))
         }
+        _ => {
+            let lists: &ListArray = lists.as_list();
+            let (start, end) = (lists.value_offsets()[0] as usize, lists.value_offsets()[lists.len()] as usize);
+            (lists.offsets().lengths().collect(), lists.values().slice(start, end - start))
+        }
+    };
+    let first = lengths.first().copied().unwrap_or(0);
+    match lengths.iter().find(|n| **n != first) {
+        Some(other) => Err(Error::new(format!("dimension mismatch: a vector column has rows of {first} and of {other} elements"))
+            .hint("give every row the same number of elements")),
+        None => Ok((first, elements)),
     }
-    Ok((values, width))
 }
 
 fn scalars<R: Lanes>(array: &ArrayRef) -> Result<Vec<R>> {

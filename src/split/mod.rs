@@ -14,6 +14,7 @@ mod expression;
 mod frame;
 pub mod functions;
 mod grouping;
+mod image;
 mod join;
 mod materialize;
 mod order;

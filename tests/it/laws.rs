@@ -79,7 +79,9 @@ pub async fn database(shape: Shape) -> Session {
         "CREATE TABLE r (id BIGINT, k BIGINT, g BIGINT, x DOUBLE, y DOUBLE, z DOUBLE, truth BOOLEAN);
          CREATE TABLE s (k BIGINT, u DOUBLE, v DOUBLE);
          CREATE TABLE e (id BIGINT, w DOUBLE LEARNABLE, v DOUBLE[4] LEARNABLE);
-         CREATE TABLE m (id BIGINT, a DOUBLE LEARNABLE, b DOUBLE LEARNABLE, c DOUBLE LEARNABLE)",
+         CREATE TABLE m (id BIGINT, a DOUBLE LEARNABLE, b DOUBLE LEARNABLE, c DOUBLE LEARNABLE);
+         CREATE TABLE n (id BIGINT, image DOUBLE[2][5][5] LEARNABLE DEFAULT init_uniform(-1, 1), kernel DOUBLE[2][2][2][2] LEARNABLE DEFAULT init_uniform(-1, 1), bias DOUBLE[2] LEARNABLE DEFAULT init_uniform(-1, 1));
+         INSERT INTO n (id) VALUES (0), (1), (2)",
     )
     .await;
     let null = |random: &mut Random, text: String| if random.chance(shape.nulls) { "NULL".to_string() } else { text };

@@ -9,6 +9,7 @@ mod crash;
 mod database;
 mod duckdb;
 mod explain;
+mod images;
 mod language;
 mod laws;
 mod nested;
