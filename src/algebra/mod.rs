@@ -133,6 +133,8 @@ pub enum OutputValue {
         stages: Vec<usize>,
         column: usize,
     },
+    /// The values of a group's rows as one vector, in the order in which the skeleton leaves them.
+    Array(Expression),
     /// A moment about the mean; `y` is `x` where it is of one value.
     Moment {
         moment: Moment,

@@ -6,7 +6,7 @@ impl Output {
     /// All expressions of a row that the output is made of.
     pub fn expressions(&self) -> Vec<Expression> {
         match &self.value {
-            OutputValue::Row(e) => vec![e.clone()],
+            OutputValue::Row(e) | OutputValue::Array(e) => vec![e.clone()],
             OutputValue::Stacked { .. } => vec![],
             OutputValue::Ranked { order, .. } => [order.key.clone()].into_iter().chain(order.before.map(Expression::Residual)).collect(),
             OutputValue::Aggregate { argument, filter, .. } | OutputValue::Running { argument, filter, .. } => {
@@ -36,7 +36,7 @@ impl Output {
             });
         };
         match &mut self.value {
-            OutputValue::Row(e) => number(e, with),
+            OutputValue::Row(e) | OutputValue::Array(e) => number(e, with),
             OutputValue::Stacked { .. } => {}
             OutputValue::Ranked { order, .. } => {
                 number(&mut order.key, with);

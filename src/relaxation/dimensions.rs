@@ -36,6 +36,10 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn dimensions_of_output(&self, output: &OutputValue) -> Option<Vec<usize>> {
         match output {
             OutputValue::Row(value) | OutputValue::First { value, .. } => self.dimensions_of(value),
+            OutputValue::Array(value) if self.rows.count > 0 => {
+                Some([vec![self.length_of_groups().ok()?], self.dimensions_of(value)?].concat())
+            }
+            OutputValue::Array(_) => None,
             _ => Some(vec![]),
         }
     }

@@ -328,6 +328,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "SELECT SUM(t.n * t.s) FROM (SELECT r.g, COUNT(DISTINCT r.k) AS n, SUM(r.z) AS s FROM r, m WHERE r.x > m.a GROUP BY r.g) t",
     },
     Relaxation {
+        name: "ARRAY_AGG by a frozen order",
+        meaning: "exact: the rows of a group, all groups having as many, as a vector",
+        example: "SELECT SUM(inner_product(softmax(t.v), t.u)) FROM (SELECT e.id % 2 AS h, ARRAY_AGG(e.w * m.b ORDER BY e.id DESC) AS v, ARRAY_AGG(e.id + m.a ORDER BY e.id DESC) AS u FROM e, m GROUP BY e.id % 2) t",
+    },
+    Relaxation {
         name: "GROUPING SETS, ROLLUP, CUBE",
         meaning: "a GROUP BY for each set",
         example: "SELECT SUM(t.n * (t.id + 1) * COALESCE(t.g, 7)) FROM (SELECT r.g, r.truth, GROUPING(r.g, r.truth) AS id, SUM(r.z * m.b) AS n \

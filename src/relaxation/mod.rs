@@ -5,6 +5,7 @@
 //! it is not NULL. Frozen rows and values have 1 or 0, exactly.
 
 mod aggregate;
+mod array;
 mod case;
 mod comparison;
 mod dimensions;
@@ -433,6 +434,7 @@ impl<R: Lanes> Workplace<'_, R> {
                     OutputValue::First { value, ignore_nulls, order, filter } => {
                         self.first(value, *ignore_nulls, order, filter.as_ref(), weight, &output.label)
                     }
+                    OutputValue::Array(value) => self.array(value, &output.label),
                     OutputValue::Ranked { ranking, order } => self.ranked(*ranking, order, weight, &output.label),
                     OutputValue::Aggregate { aggregate, argument, filter } => {
                         let found = self.aggregate(*aggregate, argument.as_ref(), filter.as_ref(), weight, &output.label);

@@ -1,5 +1,6 @@
 //! Aggregates: the end of a stage. Aggregates that nothing live reaches are left to the exact engine.
 
+use super::array::array_agg;
 use super::expression::constant;
 use super::grouping::is_distinct;
 use super::relation::{Live, Relation, Slot, place, text};
@@ -68,6 +69,7 @@ impl Splitter<'_> {
         let keys = keys.iter().map(|e| self.frozen_column(e, schema, &mut input)).collect::<Result<Vec<_>>>()?;
         let weighted = !input.weight.is_empty();
         let (mut live, mut frozen, mut order) = (vec![], vec![], vec![]);
+        let mut arrays = vec![];
         for e in aggregates {
             if !weighted && !self.is_live_expression(e, schema, &input)? {
                 let id = self.fresh();
@@ -75,7 +77,11 @@ impl Splitter<'_> {
                 order.push(Err((id, empty_value(e, schema)?)));
                 continue;
             }
-            match self.live_aggregate(e, schema, &mut input) {
+            let output = match array_agg(e) {
+                Some(params) => self.array(e, params, schema, &mut input).inspect(|_| arrays.push(e)),
+                None => self.live_aggregate(e, schema, &mut input),
+            };
+            match output {
                 Ok(output) => {
                     let counts = matches!(
                         output.value,
@@ -113,7 +119,8 @@ impl Splitter<'_> {
         if presence && apart.is_none() {
             live.push(presence_as(if exclusive.is_some() { Aggregate::PresenceOfOne } else { Aggregate::Presence }));
         }
-        let stage = self.end_stage(&input, grouping, grouped_by.clone(), live, frozen.clone())?;
+        let then_by = self.order_of_arrays(&arrays, schema, &mut input, &grouped_by)?.into_iter().collect();
+        let stage = self.end_stage_in_order(&input, grouping, (grouped_by.clone(), then_by), live, frozen.clone())?;
         let passed: Vec<usize> = grouped_by.iter().copied().chain(frozen.iter().map(|(_, id)| *id)).collect();
         let (mut relation, renamed, row) = match (&context, outer) {
             (Some(context), Some(key)) => self.groups_of_pairs(context, stage, key, &passed, &input.names, whole)?,
@@ -170,6 +177,18 @@ impl Splitter<'_> {
         input: &Relation,
         grouping: Grouping,
         keys: Vec<usize>,
+        outputs: Vec<Output>,
+        frozen: Vec<(Expr, usize)>,
+    ) -> Result<usize> {
+        self.end_stage_in_order(input, grouping, (keys, vec![]), outputs, frozen)
+    }
+
+    /// The same, with the rows of equal keys in the order of further columns.
+    fn end_stage_in_order(
+        &mut self,
+        input: &Relation,
+        grouping: Grouping,
+        sorted: (Vec<usize>, Vec<usize>),
         mut outputs: Vec<Output>,
         frozen: Vec<(Expr, usize)>,
     ) -> Result<usize> {
@@ -177,7 +196,7 @@ impl Splitter<'_> {
         let mut expressions = input.weight.clone();
         let weights = expressions.len();
         expressions.extend(outputs.iter().flat_map(Output::expressions));
-        let stage = self.close(input, grouping, keys, &mut expressions, vec![], frozen)?;
+        let stage = self.close_in_order(input, grouping, sorted, &mut expressions, vec![], frozen)?;
         let mut rest = expressions.split_off(weights).into_iter();
         outputs.iter_mut().for_each(|output| output.replace(&mut rest));
         self.stages[stage].weight = expressions;
@@ -223,7 +242,7 @@ impl Splitter<'_> {
             _ => {
                 return refuse(
                     format!("the aggregate {name} of a live relation has no relaxation yet"),
-                    "COUNT, SUM, AVG, MIN, MAX, MEDIAN, PERCENTILE_CONT, FIRST_VALUE, LAST_VALUE, VAR, STDDEV, COVAR, CORR, REGR_*, BOOL_AND and BOOL_OR have one",
+                    "COUNT, SUM, AVG, MIN, MAX, MEDIAN, PERCENTILE_CONT, ARRAY_AGG, FIRST_VALUE, LAST_VALUE, VAR, STDDEV, COVAR, CORR, REGR_*, BOOL_AND and BOOL_OR have one",
                 );
             }
         };

@@ -144,7 +144,7 @@ impl Splitter<'_> {
     }
 
     /// Each row's place in its partition, a strict order.
-    fn place_in_order(&mut self, input: &mut Relation, partition: &[usize], keys: &[Key]) -> Result<usize> {
+    pub(super) fn place_in_order(&mut self, input: &mut Relation, partition: &[usize], keys: &[Key]) -> Result<usize> {
         input.flush()?;
         let id = self.fresh();
         let over = row_number().partition_by(partition.iter().map(|id| column(*id)).collect());

@@ -8,6 +8,7 @@
 //! Splitting is pure: it runs nothing.
 
 mod aggregate;
+mod array;
 mod check;
 mod dependent;
 mod expression;

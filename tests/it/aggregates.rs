@@ -1,7 +1,8 @@
 //! Aggregates over live relations: their values, written out by hand.
 
-use crate::fails;
+use crate::laws::slope_of;
 use crate::subqueries::{all_are, any, database, w};
+use crate::{fails, run, session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truths_and_distinct_values_are_joined_by_noisy_or() {
@@ -140,4 +141,67 @@ async fn what_aggregates_do_not_do_is_refused() {
     ] {
         fails(&s, &format!("TRAIN MINIMIZE ({objective})"), pieces).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_become_a_vector_in_a_frozen_order() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE p (k INT, i INT, x DOUBLE, u DOUBLE); INSERT INTO p VALUES (1, 3, 0.5, 4), (2, 1, -1, 1), (1, 1, 2, 2), (2, 2, 0.25, NULL), (1, 2, 1.5, 3), (2, 3, 3, 5);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5, w DOUBLE[3] LEARNABLE DEFAULT [1, -2, 0.5]); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    let of = |array: &str, from: &str| {
+        format!("SELECT SUM(inner_product(t.v, m.w)) FROM (SELECT p.k, {array} AS v FROM {from} GROUP BY p.k) t, m")
+    };
+    for (objective, value) in [
+        // (1, 0.75, 0.25) and (-0.5, 0.125, 1.5), each by (1, -2, 0.5).
+        (of("array_agg(p.x * m.a ORDER BY p.i)", "p, m"), -0.375 + 0.0),
+        (of("array_agg(p.x * m.a ORDER BY p.i DESC)", "p, m"), (0.25 - 1.5 + 0.5) + (1.5 - 0.25 - 0.25)),
+        // Values that are the same for all rows, NULLs taken care of, and a sum beside the vector.
+        (of("array_agg(m.a ORDER BY p.i)", "p, m"), -0.5),
+        (of("array_agg(COALESCE(p.u, 1) * m.a ORDER BY p.i)", "p, m"), (1.0 - 3.0 + 1.0) + (0.5 - 1.0 + 1.25)),
+        (of("array_scale(array_agg(p.x * m.a ORDER BY p.i), SUM(p.x * m.a))", "p, m"), -0.375 * 2.0 + 0.0),
+        // One group, of all rows; and vectors as the rows of a matrix.
+        ("SELECT array_sum(array_agg(p.x * m.a ORDER BY p.k, p.i)) FROM p, m".into(), 3.125),
+        ("SELECT inner_product(matvec(array_agg(array_scale(m.w, p.x) ORDER BY p.i), [1.0, 1.0, 2.0]), [1.0, 10.0, 100.0]) FROM p, m WHERE p.k = 1".into(), 0.0),
+        ("SELECT inner_product(matvec(array_agg(array_scale(m.w, p.x) ORDER BY p.i), [1.0, 1.0, 4.0]), [1.0, 10.0, 100.0]) FROM p, m WHERE p.k = 1".into(), 67.0),
+        ("SELECT COALESCE((SELECT array_sum(array_agg(p.x * m.a ORDER BY p.i)) FROM p, m WHERE p.k = 9), 7) + SUM(m.a) FROM m".into(), 7.5),
+    ] {
+        let mut query = s.relaxed(&format!("TRAIN MINIMIZE ({objective})")).await.unwrap_or_else(|e| panic!("{objective}\n{e}"));
+        let (ours, exact) = (query.value().unwrap(), query.exact().await.unwrap().unwrap());
+        assert!((ours - value).abs() < 1e-12 && (exact - value).abs() < 1e-12, "{ours}, exact {exact}, is not {value}: {objective}");
+        slope_of(&mut query, &objective);
+    }
+    // In batches of the groups, whole vectors are read.
+    run(&s, &format!("TRAIN MINIMIZE ({}) FOR 3 EPOCHS BATCH 1", of("array_agg(p.x * m.a ORDER BY p.i)", "p, m"))).await;
+    for (objective, pieces) in [
+        (of("array_agg(p.x * m.a)", "p, m"), ["without an order of its elements", "ORDER BY i"]),
+        (of("array_agg(p.x * m.a ORDER BY p.x * m.a)", "p, m"), ["in a live order", "frozen columns"]),
+        (
+            of("array_agg(p.x * m.a ORDER BY p.i)", "p, m WHERE p.x > m.a"),
+            ["over rows that a live condition weighs", "after the aggregate"],
+        ),
+        (of("array_agg(p.x ORDER BY p.i)", "p, m WHERE p.x > m.a"), ["over rows that a live condition weighs", "after the aggregate"]),
+        (of("array_agg(p.x * m.a ORDER BY p.i) FILTER (WHERE p.i < 3)", "p, m"), ["of some of the rows", "in WHERE"]),
+        (of("array_agg(p.x * m.a ORDER BY p.i)", "p, m WHERE p.x < 2.5"), ["over groups of 3 and of 2 rows", "one length"]),
+        (of("array_agg(p.u * m.a ORDER BY p.i)", "p, m"), ["where some rows are NULL", "COALESCE"]),
+        (
+            of("array_add(array_agg(p.x * m.a ORDER BY p.i), array_agg(p.x * m.a ORDER BY p.x))", "p, m"),
+            ["in another order than the array beside it", "two sub-queries"],
+        ),
+        (
+            "SELECT SUM(p.x * array_sum((SELECT array_agg(q.x * m.a ORDER BY q.i) FROM p q, m WHERE q.k = p.k))) FROM p".into(),
+            ["in a sub-query that depends on the rows around it", "join"],
+        ),
+        (
+            "SELECT SUM(array_sum(t.v)) FROM (SELECT array_agg(p.x * m.a) OVER (ORDER BY p.i) AS v FROM p, m) t".into(),
+            ["has no relaxation yet", "over a frame SUM"],
+        ),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE ({objective})"), &[&pieces[..], &["  at: ", "hint: "]].concat()).await;
+    }
+    fails(&s, "TRAIN MINIMIZE (SELECT array_sum(array_agg(p.x * m.a ORDER BY p.i)) FROM p, m) FOR 1 EPOCHS BATCH 2", &["BATCH", "hint: "])
+        .await;
 }

@@ -9,6 +9,7 @@
 //! | `pair_sums` | for each row i, `sum_j a_j F((s_j - s_i) unit)` | pair sums of F and of its slope |
 //! | `extremum` | `sum_i x_i w_i prod_j (1 - w_j)`, j over the rows that are better | the products and remainders of the same sweep |
 //! | `prefix_sums` | for each row the sum up to it | prefix sums from the other end |
+//! | `stack` | its rows one after another, as one vector; segments are of one length | the same numbers as rows again |
 //!
 //! None can be composed of maps and sums: each depends on the order of the rows within the segment.
 
@@ -57,6 +58,11 @@ pub(super) enum Segment {
         values: Value,
         backwards: bool,
     },
+    /// Rows as one vector of their segment, or such vectors as rows: the numbers lie the same way.
+    Stack {
+        values: Value,
+        unstacked: bool,
+    },
 }
 
 /// What is wanted of an extremum: the better rows come first.
@@ -76,13 +82,13 @@ impl Segment {
             Segment::Root { scores, weights, target, unit, .. } => [Some(scores), Some(weights), Some(target), Some(unit)],
             Segment::Pairs { scores, amounts, unit, .. } => [Some(scores), Some(amounts), Some(unit), None],
             Segment::Extremum { values, weights, .. } => [Some(values), Some(weights), None, None],
-            Segment::Prefix { values, .. } => [Some(values), None, None, None],
+            Segment::Prefix { values, .. } | Segment::Stack { values, .. } => [Some(values), None, None, None],
         }
     }
 
     /// Whether there is one number for each segment, not one for each of its rows.
     pub fn is_of_parent(self) -> bool {
-        matches!(self, Segment::Root { .. } | Segment::Extremum { part: Part::Value, .. })
+        matches!(self, Segment::Root { .. } | Segment::Extremum { part: Part::Value, .. } | Segment::Stack { unstacked: false, .. })
     }
 }
 
@@ -115,13 +121,35 @@ impl Graph {
         self.segment(Segment::Prefix { values, backwards: false }, segments)
     }
 
+    /// The rows of each segment as one vector. All segments have as many rows.
+    pub fn stack(&self, rows: Value, segments: Segments) -> Value {
+        let (child, parent) = self.sides(segments);
+        assert!(self.rows(child).is_multiple_of(self.rows(parent)), "segments are of one length");
+        let length = self.rows(child) / self.rows(parent);
+        if self.domain_of(rows) == ONE {
+            return self.outer(self.spread(self.number(1.0), length), rows);
+        }
+        self.segment_of(Segment::Stack { values: rows, unstacked: false }, segments, length * self.width(rows))
+    }
+
+    /// The vector of each segment as its rows.
+    fn unstack(&self, vectors: Value, segments: Segments) -> Value {
+        let (child, parent) = self.sides(segments);
+        let width = self.width(vectors) * self.rows(parent) / self.rows(child);
+        self.segment_of(Segment::Stack { values: vectors, unstacked: true }, segments, width)
+    }
+
     fn segment(&self, segment: Segment, segments: Segments) -> Value {
+        self.segment_of(segment, segments, 1)
+    }
+
+    fn segment_of(&self, segment: Segment, segments: Segments, width: usize) -> Value {
         let (child, parent) = self.sides(segments);
         if let Segments::Of(index) = segments {
             assert!(self.0.borrow().indices[index.0 as usize].rows.is_sorted(), "the rows of a segment lie next to each other");
         }
         let domain = if segment.is_of_parent() { parent } else { child };
-        self.push(domain, 1, Op::Segment(segment, segments))
+        self.push(domain, width, Op::Segment(segment, segments))
     }
 
     /// Brings a number of each segment to its rows.
@@ -177,6 +205,8 @@ pub(super) fn adjoints(graph: &Graph, value: Value, segment: Segment, segments: 
         Segment::Prefix { values, backwards } => {
             vec![(values, child, graph.segment(Segment::Prefix { values: adjoint, backwards: !backwards }, segments))]
         }
+        Segment::Stack { values, unstacked: false } => vec![(values, child, graph.unstack(adjoint, segments))],
+        Segment::Stack { values, unstacked: true } => vec![(values, parent, graph.stack(adjoint, segments))],
     };
     let whole = |operand: Value, domain: Domain, x: Value| {
         let same_for_all = graph.domain_of(operand) == ONE && domain != ONE;

@@ -85,6 +85,9 @@ impl Step {
 
     /// Computes the value of every segment, or of the active ones: `rows` of the child and `parents`.
     pub fn run<R: Lanes>(&mut self, memory: &Memory<R>, out: &mut [R], rows: Option<&[u32]>, parents: Option<&[u32]>) {
+        if let Segment::Stack { values, .. } = self.segment {
+            return self.copy(memory.column(values), out, parents);
+        }
         let job = Job { segment: self.segment, starts: &self.starts, memory };
         match (self.segments, rows, parents) {
             (Segments::All(_), Some(rows), _) => {
@@ -110,6 +113,19 @@ impl Step {
     }
 }
 
+impl Step {
+    /// The numbers of each segment as they lie; one vector may stand for all segments.
+    fn copy<R: Lanes>(&self, from: &[R], out: &mut [R], parents: Option<&[u32]>) {
+        let segments = self.starts.len() - 1;
+        let width = out.len() / segments;
+        let of = |p: usize| if from.len() == width { from } else { &from[p * width..][..width] };
+        match parents {
+            None => out.chunks_exact_mut(width).enumerate().for_each(|(p, place)| place.copy_from_slice(of(p))),
+            Some(parents) => parents.iter().map(|p| *p as usize).for_each(|p| out[p * width..][..width].copy_from_slice(of(p))),
+        }
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "step over {} segments of {} rows\n  {:?}", self.starts.len() - 1, self.starts[self.starts.len() - 1], self.segment)
@@ -128,7 +144,7 @@ impl Scratch {
     fn with_room(segment: Segment, longest: usize, rows: usize) -> Self {
         let column = || vec![0.0; longest];
         let sorts = match segment {
-            Segment::Root { .. } | Segment::Prefix { .. } => false,
+            Segment::Root { .. } | Segment::Prefix { .. } | Segment::Stack { .. } => false,
             Segment::Pairs { shape, .. } => shape == Unary::LaplaceCdf,
             Segment::Extremum { .. } => true,
         };
@@ -246,6 +262,7 @@ impl<R: Lanes> Job<'_, R> {
                     return;
                 }
             }
+            Segment::Stack { .. } => unreachable!("it is copied as it lies"),
             Segment::Prefix { values, backwards } => {
                 load(values, x);
                 prefix(backwards, x, results);

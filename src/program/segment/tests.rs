@@ -175,3 +175,48 @@ fn a_machine_that_selects_gives_the_same_for_samples_and_in_blocks() {
     }
     assert_eq!(graph.domain_of(graph.root(Unary::Sigmoid, s, w, graph.number(1.0), graph.number(1.0), Segments::All(child))), ONE);
 }
+
+#[test]
+fn stacked_rows_are_a_vector_of_their_segment() {
+    for (segments, length) in [(4, 3), (1, 5), (6, 1), (3, 4000)] {
+        let graph = Graph::new();
+        let rows = segments * length;
+        let (child, parent) = (graph.domain("rows", rows), graph.domain("segments", segments));
+        let of: Arc<[u32]> = (0..rows).map(|r| (r / length) as u32).collect();
+        let over = if segments == 1 { Segments::All(child) } else { Segments::Of(graph.index(child, parent, of)) };
+        let (x, y) = (graph.parameter(0, child, 2), graph.parameter(1, ONE, 2));
+        let product = graph.scale(graph.dot(x, y), x);
+        let vectors = graph.stack(product, over);
+        assert_eq!((graph.width(vectors), graph.domain_of(vectors)), (2 * length, parent));
+        let same = graph.stack(y, over);
+        let objective = graph.total(graph.unary(Unary::Tanh, graph.dot(vectors, graph.add(vectors, same))), parent);
+        // Twice the gradient: the adjoint of an adjoint.
+        let slope = gradient(&graph, objective, &[x])[0].expect("it is reached");
+        let squares = graph.total(graph.dot(slope, slope), child);
+        let outputs: Vec<Value> = [squares].into_iter().chain(gradient(&graph, squares, &[x, y]).into_iter().flatten()).collect();
+        let mut machine = Machine::<f64>::build(&graph, Arc::new(vec![]), &outputs, false);
+        let start = [numbers(7, 2 * rows), numbers(8, 2)];
+        for slot in 0..2 {
+            machine.parameter_mut(slot).iter_mut().zip(&start[slot as usize]).for_each(|(p, x)| *p = x / (length as f64).sqrt());
+        }
+        machine.run();
+        let slopes: Vec<Vec<f64>> = (1..outputs.len()).map(|o| machine.output(o).to_vec()).collect();
+        for (slot, slopes) in slopes.iter().enumerate() {
+            for i in (0..slopes.len()).step_by((slopes.len() / 5).max(1)) {
+                let before = machine.parameter_mut(slot as u32)[i];
+                let mut at = |delta: f64| {
+                    machine.parameter_mut(slot as u32)[i] = before + delta;
+                    machine.run();
+                    machine.output(0)[0]
+                };
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                at(0.0);
+                assert!(
+                    (slopes[i] - difference).abs() <= 1e-6 * slopes[i].abs().max(1e-2),
+                    "{segments} x {length}: {} is not {difference}",
+                    slopes[i]
+                );
+            }
+        }
+    }
+}
