@@ -382,18 +382,35 @@ impl Vector {
     }
 }
 
-/// The rows of a materialized skeleton, as plain numbers.
+/// The rows of a materialized skeleton, as plain numbers: all combinations of one row of each factor.
 #[derive(Debug, Clone)]
 pub struct Rows<R> {
-    pub count: usize,
+    /// How many rows each factor has. Most stages have one; none is empty unless it is the only one.
+    pub factors: Vec<usize>,
     /// One for each residual of the stage.
     pub columns: Vec<Column<R>>,
-    /// With keys: the group (or partition) of each row, ascending, and how many groups there are.
-    pub groups: Option<(Arc<[u32]>, usize)>,
+    pub groups: Option<Groups>,
 }
 
+/// The groups (or partitions) of the rows of a factor, by its keys.
+#[derive(Debug, Clone)]
+pub struct Groups {
+    pub factor: usize,
+    /// Ascending.
+    pub of_row: Arc<[u32]>,
+    pub count: usize,
+}
+
+impl<R> Rows<R> {
+    pub fn count(&self) -> usize {
+        self.factors.iter().product()
+    }
+}
+
+/// A number, a vector or a row number of each row of one factor.
 #[derive(Debug, Clone)]
 pub struct Column<R> {
+    pub factor: usize,
     pub numbers: Numbers<R>,
     /// 1 where a row is not NULL and 0 where it is; `None` when no row is NULL.
     pub valid: Option<Vec<R>>,

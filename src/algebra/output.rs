@@ -1,6 +1,17 @@
 //! The expressions that an output is made of, to be renumbered together and put back.
 
-use super::{Expression, Output, OutputValue, Predicate};
+use super::{Aggregate, Expression, Output, OutputValue, Predicate};
+
+impl OutputValue {
+    /// Whether it is made of sums over the rows of a group, in whatever order they come.
+    pub fn is_sum(&self) -> bool {
+        match self {
+            OutputValue::Aggregate { aggregate, .. } => !matches!(aggregate, Aggregate::Min | Aggregate::Max | Aggregate::Quantile(_)),
+            OutputValue::Moment { .. } => true,
+            OutputValue::Row(_) | OutputValue::Ranked { .. } | OutputValue::Running { .. } | OutputValue::First { .. } => false,
+        }
+    }
+}
 
 impl Output {
     /// All expressions of a row that the output is made of.

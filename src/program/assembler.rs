@@ -91,7 +91,8 @@ impl<'a> Assembler<'a> {
                 self.add(sum, x, &virtual_values, &sums);
             }
         }
-        Pass { domain: self.domain, instructions: paired(self.instructions), registers: self.registers, stores, sums }
+        let run = self.graph.0.borrow().domains[self.domain.0 as usize].run;
+        Pass { domain: self.domain, run, instructions: paired(self.instructions), registers: self.registers, stores, sums }
     }
 
     /// Values that need no register: vectors read where they lie through an index, and products that only sums read.

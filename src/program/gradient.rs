@@ -19,9 +19,18 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
     match SharedSums::find(graph, &outer, objective, parameters) {
         Some(sums) => sums.gradient(parameters),
         None => {
-            let adjoints = outer.run(objective, one, &|_| false, &|g, contribution, domain| g.total(contribution, domain));
+            let adjoints = outer.run(objective, one, &|_| false, &total);
             parameters.iter().map(|p| adjoints.get(p).copied()).collect()
         }
+    }
+}
+
+/// The sum over all rows. A sum of the sums of all segments is one sum, so that what two sides of a cross product receive
+/// from the same pairs cancels where it should.
+fn total(graph: &Graph, x: Value, domain: Domain) -> Value {
+    match graph.node(x).op {
+        Op::SegmentSum(inner, index) if graph.domain_of(inner) != ONE => total(graph, inner, graph.ends(index).0),
+        _ => graph.total(x, domain),
     }
 }
 
@@ -233,7 +242,7 @@ impl<'g> SharedSums<'g> {
             return None;
         }
         let is_sum = |v: Value| matches!(graph.node(v).op, Op::Total(..));
-        let adjoints = outer.run(objective, graph.number(1.0), &is_sum, &|g, c, d| g.total(c, d));
+        let adjoints = outer.run(objective, graph.number(1.0), &is_sum, &total);
         let mut totals: Vec<Value> = adjoints.keys().copied().filter(|v| is_sum(*v)).collect();
         totals.sort();
         let settled = totals.iter().all(|t| !depends_on_a_sum(graph, adjoints[t]));

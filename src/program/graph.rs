@@ -2,6 +2,7 @@
 //! values and compute a value before the gather that spreads it. It never hears of SQL.
 
 use super::convolution::{Convolution, Part};
+use super::index::Rows;
 use super::pooling::Pooling;
 use super::segment::{Segment, Segments};
 use crate::scalar::{Binary, Field, Unary};
@@ -23,6 +24,9 @@ pub struct Domain(pub(super) u32);
 pub struct Index(pub(super) u32);
 
 pub const ONE: Domain = Domain(0);
+
+/// Rows from which a factor of a cross product fills chunks.
+const SHORTEST_RUN: usize = 512;
 
 /// Number of a parameter column, of a residual column, or of a number that the run sets between steps.
 pub type Slot = u32;
@@ -79,13 +83,14 @@ pub(super) struct Node {
 pub(super) struct DomainInfo {
     pub name: String,
     pub rows: usize,
+    /// Of a cross product, the rows of the factor that varies fastest.
+    pub run: Option<usize>,
 }
 
 pub(super) struct IndexInfo {
     pub child: Domain,
     pub parent: Domain,
-    /// For each row of the child, its row of the parent.
-    pub rows: Arc<[u32]>,
+    pub rows: Rows,
 }
 
 /// A graph under construction. It is cheap to copy a handle to it.
@@ -120,8 +125,42 @@ impl Graph {
         if rows == 1 && !nodes.domains.is_empty() {
             return ONE;
         }
-        nodes.domains.push(DomainInfo { name: name.to_string(), rows });
+        nodes.domains.push(DomainInfo { name: name.to_string(), rows, run: None });
         Domain(nodes.domains.len() as u32 - 1)
+    }
+
+    /// Declares the domain of all combinations of one row of each factor, which nothing writes out, and the index of each
+    /// factor. A factor of one row has none, and what has no more than one other is that other itself.
+    pub fn product(&self, name: &str, factors: &[Domain]) -> (Domain, Vec<Option<Index>>) {
+        let mut indices = vec![None; factors.len()];
+        let mut many: Vec<usize> = (0..factors.len()).filter(|f| factors[*f] != ONE).collect();
+        match many.as_slice() {
+            [] => return (ONE, indices),
+            [one] => return (factors[*one], indices),
+            _ => {}
+        }
+        let rows = |f: usize| self.rows(factors[f]);
+        // What varies fastest fills chunks, and is no longer than it need be: each block has sums of its own for all of it.
+        let fastest = (0..many.len()).min_by_key(|at| match rows(many[*at]) {
+            long if long >= SHORTEST_RUN => (0, long),
+            short => (1, usize::MAX - short),
+        });
+        if let Some(at) = fastest {
+            let last = many.remove(at);
+            many.push(last);
+        }
+        let (all, run) = (many.iter().map(|f| rows(*f)).product(), rows(many[many.len() - 1]));
+        let mut nodes = self.0.borrow_mut();
+        nodes.domains.push(DomainInfo { name: name.to_string(), rows: all, run: Some(run) });
+        let child = Domain(nodes.domains.len() as u32 - 1);
+        let mut inner = 1;
+        for f in many.into_iter().rev() {
+            let (parent, len) = (factors[f], nodes.domains[factors[f].0 as usize].rows);
+            nodes.indices.push(IndexInfo { child, parent, rows: Rows::Along { inner, len, rows: all } });
+            indices[f] = Some(Index(nodes.indices.len() as u32 - 1));
+            inner *= len;
+        }
+        (child, indices)
     }
 
     /// Declares an index. `rows[i]` is the parent's row of the child's row `i`.
@@ -129,7 +168,7 @@ impl Graph {
         let mut nodes = self.0.borrow_mut();
         assert_eq!(rows.len(), nodes.domains[child.0 as usize].rows, "an index has one entry for each row of its child");
         assert!(rows.iter().all(|&r| (r as usize) < nodes.domains[parent.0 as usize].rows), "an index points at rows of its parent");
-        nodes.indices.push(IndexInfo { child, parent, rows });
+        nodes.indices.push(IndexInfo { child, parent, rows: Rows::Stored(rows) });
         Index(nodes.indices.len() as u32 - 1)
     }
 
@@ -163,6 +202,16 @@ impl Graph {
 
     pub fn rows(&self, domain: Domain) -> usize {
         self.0.borrow().domains[domain.0 as usize].rows
+    }
+
+    /// Whether a domain is a cross product, so that a column over it would be one number for each pair.
+    pub fn is_product(&self, domain: Domain) -> bool {
+        self.0.borrow().domains[domain.0 as usize].run.is_some()
+    }
+
+    /// What a value is gathered from, and by which index, if it is.
+    pub fn gathered(&self, value: Value) -> Option<(Value, Index)> {
+        if let Op::Gather(x, index) = self.node(value).op { Some((x, index)) } else { None }
     }
 
     pub fn domain_of(&self, value: Value) -> Domain {
@@ -364,10 +413,14 @@ impl Graph {
         }
         let (child, parent) = self.ends(index);
         assert_eq!(node.domain, parent, "a gather reads its index's parent");
-        if let Op::Gather(x, before) = node.op {
-            return self.gather(x, self.composed(before, index));
+        match node.op {
+            Op::Gather(x, before) if self.is_written_down(index) => self.gather(x, self.composed(before, index)),
+            _ => self.push(child, node.width as usize, Op::Gather(x, index)),
         }
-        self.push(child, node.width as usize, Op::Gather(x, index))
+    }
+
+    fn is_written_down(&self, index: Index) -> bool {
+        self.0.borrow().indices[index.0 as usize].rows.stored().is_some()
     }
 
     /// One index after another, as one.
@@ -378,8 +431,8 @@ impl Graph {
         let ((_, parent), (child, _)) = (self.ends(before), self.ends(after));
         let rows = {
             let nodes = self.0.borrow();
-            let first = &nodes.indices[before.0 as usize].rows;
-            nodes.indices[after.0 as usize].rows.iter().map(|&row| first[row as usize]).collect()
+            let [first, second] = [before, after].map(|i| &nodes.indices[i.0 as usize].rows);
+            (0..second.len()).map(|row| first.at(second.at(row)) as u32).collect()
         };
         let index = self.index(child, parent, rows);
         self.0.borrow_mut().composed.insert((before, after), index);
@@ -394,6 +447,13 @@ impl Graph {
         }
         let node = self.node(x);
         assert!(node.domain == child || node.domain == ONE, "a segment sum reads its index's child");
+        let along = match self.0.borrow().indices[index.0 as usize].rows {
+            Rows::Along { len, rows, .. } if node.domain == ONE => Some(rows / len),
+            _ => None,
+        };
+        if let Some(each) = along {
+            return self.scale(self.number(each as f64), x);
+        }
         self.push(parent, node.width as usize, Op::SegmentSum(x, index))
     }
 

@@ -106,9 +106,21 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
         Rows::Range(start, end) => (start, end),
         Rows::Listed(list) => (0, list.len()),
     };
-    let mut start = first;
-    while start < last {
-        let len = w.lanes.min(last - start);
+    // A chunk of a cross product lies within one run of the factor that varies fastest. A window of that factor is gone over for
+    // all rows of the others, so that its numbers stay near.
+    let (origin, run) = match (pass.run, rows) {
+        (Some(run), Rows::Range(..)) => (0, run.max(1)),
+        _ => (first, (last - first).max(1)),
+    };
+    let (lanes, runs) = (w.lanes, (first - origin) / run..(last - origin).div_ceil(run));
+    let windows = (0..run).step_by(lanes).flat_map(|window| runs.clone().map(move |number| (origin + number * run, window)));
+    for (begin, window) in windows {
+        let start = first.max(begin + window);
+        let end = last.min(begin + run.min(window + lanes));
+        if start >= end {
+            continue;
+        }
+        let len = end - start;
         let listed = if let Rows::Listed(list) = rows { Some(&list[start..start + len]) } else { None };
         let chunk = Chunk { start, len, listed };
         if let Some(list) = listed {
@@ -141,13 +153,11 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
                 }
                 Instruction::Add { term, index, place, width, columns } => {
                     let mut sum = std::mem::take(&mut w.sums[place as usize]);
-                    let parents = index.map(|i| &*memory.indices[i.0 as usize]);
-                    add(w, memory, chunk, term, parents, width as usize, columns as usize, &mut sum);
+                    add(w, memory, chunk, term, index, width as usize, columns as usize, &mut sum);
                     w.sums[place as usize] = sum;
                 }
             }
         }
-        start += len;
     }
 }
 

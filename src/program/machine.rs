@@ -3,6 +3,7 @@
 //! apart and the blocks' sums are added in order, so any number of threads gives the same bits.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
+use super::index::Rows;
 use super::kernel;
 use super::reduce::{self, Span};
 use super::schedule::{Action, Instruction, Operand, Pass, schedule};
@@ -10,6 +11,7 @@ use super::segment::Step;
 use crate::scalar::Real;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of a domain that take part in a step, ascending; `None` for all.
@@ -37,7 +39,7 @@ pub(super) struct Memory<R> {
     /// Where the value with this number lies; `u32::MAX` where it has no column.
     places: Vec<Place>,
     widths: Vec<u32>,
-    pub(super) indices: Vec<Arc<[u32]>>,
+    pub(super) indices: Vec<Rows>,
 }
 
 #[derive(Clone, Copy)]
@@ -244,19 +246,20 @@ fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows
     let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
     let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
     let lanes = (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(32, MOST_LANES) & !31;
+    let longest = pass.run.unwrap_or(usize::MAX);
     (0..count)
         .map(|b| {
             let (start, end) = (rows * b / count, rows * (b + 1) / count);
             let most = end - start;
             let sums = pass.sums.iter().map(|s| {
-                let span = index_of(s).map(|index| span(&memory.indices[index.0 as usize][start..end]));
+                let span = index_of(s).map(|index| span(&memory.indices[index.0 as usize], start..end));
                 (memory.width(*s), span)
             });
             let stores = pass.stores.iter().map(|s| memory.width(*s) * most);
             Block {
                 start,
                 end,
-                workspace: kernel::Workspace::new(lanes.min(most.next_multiple_of(32).max(32)), pass, memory, stores, sums),
+                workspace: kernel::Workspace::new(lanes.min(most.min(longest).next_multiple_of(32).max(32)), pass, memory, stores, sums),
             }
         })
         .collect()
@@ -280,11 +283,9 @@ fn operand_width<R: Real>(pass: &Pass, memory: &Memory<R>) -> usize {
     operands.iter().map(width).sum()
 }
 
-fn span(parents: &[u32]) -> Span {
-    let first = parents.iter().min().map_or(0, |p| *p as usize);
-    let end = parents.iter().max().map_or(0, |p| *p as usize + 1);
-    let runs = parents.chunk_by(|a, b| a == b).count();
-    Span { first, end, runs: runs * LONG_RUN <= parents.len() }
+fn span(index: &Rows, rows: Range<usize>) -> Span {
+    let parents = index.parents(rows.clone());
+    Span { first: parents.start, end: parents.end, runs: index.runs(rows.clone()) * LONG_RUN <= rows.len() }
 }
 
 /// Runs a whole-segment operation into its column.

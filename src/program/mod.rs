@@ -16,6 +16,7 @@ mod convolution;
 mod fusion;
 mod gradient;
 mod graph;
+mod index;
 mod kernel;
 mod loops;
 mod machine;

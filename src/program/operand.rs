@@ -1,5 +1,6 @@
 //! Where an operand of a chunk is read: a register, a column in place, one number for all rows, or rows through an index.
 
+use super::index::Places;
 use super::kernel::Workspace;
 use super::machine::Memory;
 use super::schedule::Operand;
@@ -42,28 +43,13 @@ pub(super) fn number<R: Copy>(numbers: &[R], lane: usize) -> R {
 pub(super) struct Vectors<'a, R> {
     numbers: &'a [R],
     pub width: usize,
-    pick: Pick<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum Pick<'a> {
-    Lane,
-    Same,
-    Through(&'a [u32]),
-    /// Listed rows, then the index.
-    Twice(&'a [u32], &'a [u32]),
+    places: Places<'a>,
 }
 
 impl<'a, R: Real> Vectors<'a, R> {
     #[inline(always)]
     pub fn row(&self, lane: usize) -> &'a [R] {
-        let row = match self.pick {
-            Pick::Lane => lane,
-            Pick::Same => 0,
-            Pick::Through(index) => index[lane] as usize,
-            Pick::Twice(list, index) => index[list[lane] as usize] as usize,
-        };
-        &self.numbers[row * self.width..][..self.width]
+        &self.numbers[self.places.of(lane) * self.width..][..self.width]
     }
 
     /// Four rows in a row.
@@ -81,20 +67,11 @@ pub(super) fn vectors<'a, R: Real>(
     operand: Operand,
     width: usize,
 ) -> Vectors<'a, R> {
-    let (numbers, pick) = match operand {
-        Operand::Register(r) => (&*w.registers[r as usize], Pick::Lane),
-        Operand::Uniform(v) => (memory.column(v), Pick::Same),
-        Operand::Column(v) => match chunk.listed {
-            None => (&memory.column(v)[chunk.start * width..], Pick::Lane),
-            Some(list) => (memory.column(v), Pick::Through(list)),
-        },
-        Operand::Gathered(v, i) => {
-            let index = &*memory.indices[i.0 as usize];
-            match chunk.listed {
-                None => (memory.column(v), Pick::Through(&index[chunk.start..chunk.start + chunk.len])),
-                Some(list) => (memory.column(v), Pick::Twice(list, index)),
-            }
-        }
+    let (numbers, places) = match operand {
+        Operand::Register(r) => (&*w.registers[r as usize], Places::From(0)),
+        Operand::Uniform(v) => (memory.column(v), Places::One(0)),
+        Operand::Column(v) => (memory.column(v), chunk.listed.map_or(Places::From(chunk.start), Places::Stored)),
+        Operand::Gathered(v, i) => (memory.column(v), memory.indices[i.0 as usize].places(chunk)),
     };
-    Vectors { numbers, width, pick }
+    Vectors { numbers, width, places }
 }

@@ -3,6 +3,7 @@
 //! that stay in the next cache. The answer does not depend on the order.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::index::Rows;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Rows below which everything is near anyway.
@@ -39,6 +40,7 @@ impl Graph {
         let nodes = self.0.borrow();
         let parameters = nodes.nodes.iter().filter(|n| matches!(n.op, Op::Parameter(_))).map(|n| n.domain);
         let mut fixed: HashSet<Domain> = parameters.chain(outputs.iter().map(|o| nodes.nodes[o.0 as usize].domain)).chain([ONE]).collect();
+        fixed.extend((0..nodes.domains.len() as u32).map(Domain).filter(|d| nodes.domains[d.0 as usize].run.is_some()));
         for node in &nodes.nodes {
             if let Op::Segment(_, segments) = node.op {
                 let (child, parent) = self.sides(segments);
@@ -68,7 +70,7 @@ impl Graph {
     /// Rows by tile, then by parent; those of one parent keep their order.
     fn order(&self, parents: Parents) -> Vec<u32> {
         let nodes = self.0.borrow();
-        let of = |index: Index| &*nodes.indices[index.0 as usize].rows;
+        let of = |index: Index| nodes.indices[index.0 as usize].rows.stored().expect("only the rows of a cross product have other indices");
         let first = of(parents.first);
         let mut order: Vec<u32> = (0..first.len() as u32).collect();
         match parents.second {
@@ -101,11 +103,13 @@ impl Graph {
             place[old as usize] = new as u32;
         }
         for index in &mut self.0.borrow_mut().indices {
+            // The rows of a cross product may come in any order, and so may those of its factors.
+            let Rows::Stored(rows) = &mut index.rows else { continue };
             if index.parent == domain {
-                index.rows = index.rows.iter().map(|&row| place[row as usize]).collect();
+                *rows = rows.iter().map(|&row| place[row as usize]).collect();
             }
             if index.child == domain {
-                index.rows = order.iter().map(|&row| index.rows[row as usize]).collect();
+                *rows = order.iter().map(|&row| rows[row as usize]).collect();
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `segment_sum` and `total`: rows added up for each parent row, or all together. The adjoint is a gather.
 
+use super::graph::Index;
+use super::index::Places;
 use super::kernel::Workspace;
 use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
 use super::machine::Memory;
@@ -80,7 +82,7 @@ pub(super) fn add<R: Real>(
     memory: &Memory<R>,
     chunk: Chunk,
     term: Term,
-    parents: Option<&[u32]>,
+    index: Option<Index>,
     width: usize,
     columns: usize,
     sum: &mut Sum<R>,
@@ -89,18 +91,20 @@ pub(super) fn add<R: Real>(
         Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
         Sum::Segments { first, sums, runs, .. } => {
             let runs = *runs;
-            let parents = Parents::new(parents.expect("a segment sum has an index"), chunk, *first);
+            let parents = Parents::new(index.expect("a segment sum has an index"), memory, chunk, *first);
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, memory, chunk, a, 1);
-                    for lane in 0..chunk.len {
-                        sums[parents.of(lane)] += number(a, lane);
+                    match parents.places {
+                        Places::One(_) => sums[parents.of(0)] += R::of(all(a, chunk.len)),
+                        _ => (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane)),
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
                     let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-                    for lane in 0..chunk.len {
-                        sums[parents.of(lane)] += number(a, lane) * number(b, lane);
+                    match parents.places {
+                        Places::One(_) => sums[parents.of(0)] += R::of(all_products(a, b, chunk.len)),
+                        _ => (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane) * number(b, lane)),
                     }
                 }
                 Term::Plain(v) => {
@@ -140,18 +144,12 @@ fn add_total<R: Real>(
     match term {
         Term::Plain(a) if width == 1 => {
             let a = flat(w, memory, chunk, a, 1);
-            total[0] += sum(a).wide() * if a.len() == 1 { chunk.len as f64 } else { 1.0 };
+            total[0] += all(a, chunk.len);
             return;
         }
         Term::Scaled(a, b) if width == 1 => {
             let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-            if a.len() == b.len() && a.len() == chunk.len {
-                total[0] += sum_of_products(a, b).wide();
-            } else if a.len() == 1 {
-                total[0] += a[0].wide() * sum(b).wide();
-            } else {
-                total[0] += sum(a).wide() * b[0].wide();
-            }
+            total[0] += all_products(a, b, chunk.len);
             return;
         }
         _ => partial.fill(R::ZERO),
@@ -180,6 +178,23 @@ fn add_total<R: Real>(
     }
 }
 
+/// The sum over so many lanes; one number stands for all.
+#[inline(always)]
+fn all<R: Real>(a: &[R], lanes: usize) -> f64 {
+    sum(a).wide() * if a.len() == 1 { lanes as f64 } else { 1.0 }
+}
+
+#[inline(always)]
+fn all_products<R: Real>(a: &[R], b: &[R], lanes: usize) -> f64 {
+    if a.len() == b.len() && a.len() == lanes {
+        sum_of_products(a, b).wide()
+    } else if a.len() == 1 {
+        a[0].wide() * all(b, lanes)
+    } else {
+        sum(a).wide() * b[0].wide()
+    }
+}
+
 /// Totals of `function(a, b)` (its first sum) and of its product with a weight (its second).
 #[inline(always)]
 pub(super) fn add_totals<R: Real>(
@@ -200,27 +215,19 @@ pub(super) fn add_totals<R: Real>(
 /// The parent of each lane, counted from the first that the block's sums cover.
 #[derive(Clone, Copy)]
 struct Parents<'a> {
-    rows: &'a [u32],
-    listed: Option<&'a [u32]>,
+    places: Places<'a>,
     first: usize,
 }
 
 impl<'a> Parents<'a> {
     #[inline(always)]
-    fn new(rows: &'a [u32], chunk: Chunk<'a>, first: usize) -> Self {
-        match chunk.listed {
-            None => Self { rows: &rows[chunk.start..chunk.start + chunk.len], listed: None, first },
-            Some(_) => Self { rows, listed: chunk.listed, first },
-        }
+    fn new<R>(index: Index, memory: &'a Memory<R>, chunk: Chunk<'a>, first: usize) -> Self {
+        Self { places: memory.indices[index.0 as usize].places(chunk), first }
     }
 
     #[inline(always)]
     fn of(&self, lane: usize) -> usize {
-        let row = match self.listed {
-            None => lane,
-            Some(list) => list[lane] as usize,
-        };
-        self.rows[row] as usize - self.first
+        self.places.of(lane) - self.first
     }
 }
 
@@ -228,6 +235,10 @@ impl<'a> Parents<'a> {
 #[inline(always)]
 fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, runs: bool, sums: &mut [R]) {
     let width = v.width;
+    if let Places::One(_) = parents.places {
+        sum_rows(s, v, 0..count, &mut sums[parents.of(0) * width..][..width]);
+        return;
+    }
     if !runs {
         for lane in 0..count {
             add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
@@ -275,8 +286,8 @@ pub(super) fn add_both<R: Real>(
     let s = flat(w, memory, chunk, factor, 1);
     let [one, two] = scatters;
     let (a, b) = (vectors(w, memory, chunk, one.vectors, one.width as usize), vectors(w, memory, chunk, two.vectors, two.width as usize));
-    let of_a = Parents::new(&memory.indices[one.index.0 as usize], chunk, *first1);
-    let of_b = Parents::new(&memory.indices[two.index.0 as usize], chunk, *first2);
+    let of_a = Parents::new(one.index, memory, chunk, *first1);
+    let of_b = Parents::new(two.index, memory, chunk, *first2);
     if *runs1 || *runs2 {
         scatter_rows(s, a, chunk.len, of_a, *runs1, sums1);
         scatter_rows(s, b, chunk.len, of_b, *runs2, sums2);

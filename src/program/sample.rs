@@ -1,10 +1,18 @@
 //! Which rows of every domain a sample of the outermost domain's rows needs.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::index::Rows;
 use super::machine::Active;
 use super::segment::Segments;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+
+/// The rows of the child that belong to each row of the parent.
+enum Members {
+    /// `rows[starts[p]..starts[p + 1]]`.
+    Stored { starts: Vec<u32>, rows: Vec<u32> },
+    /// Along a factor of a cross product, as [`Rows::Along`] says.
+    Along { inner: usize, len: usize, rows: usize },
+}
 
 /// The paths by which rows of one domain need rows of another, from the outermost domain inwards.
 pub struct Sampling {
@@ -15,9 +23,9 @@ pub struct Sampling {
 
 enum Step {
     /// Rows of `child` read rows of `parent` through the index.
-    Read { child: usize, parent: usize, rows: Arc<[u32]> },
-    /// Rows of `parent` are sums over rows of `child`: `members[starts[p]..starts[p + 1]]`.
-    Summed { parent: usize, child: usize, starts: Vec<u32>, members: Vec<u32> },
+    Read { child: usize, parent: usize, rows: Rows },
+    /// Rows of `parent` are sums over rows of `child`.
+    Summed { parent: usize, child: usize, members: Members },
     /// Rows of a domain are selected among all its rows.
     Whole { domain: usize, rows: u32 },
 }
@@ -59,20 +67,15 @@ impl Sampling {
         for step in &self.steps {
             match step {
                 Step::Read { child, parent, rows } => {
-                    let Some(needed) = active[*child].as_ref().map(|c| c.iter().map(|r| rows[*r as usize]).collect::<BTreeSet<_>>()) else {
+                    let Some(needed) =
+                        active[*child].as_ref().map(|c| c.iter().map(|r| rows.at(*r as usize) as u32).collect::<BTreeSet<_>>())
+                    else {
                         continue;
                     };
                     active[*parent].get_or_insert_default().extend(needed);
                 }
-                Step::Summed { parent, child, starts, members } => {
-                    let Some(needed) = active[*parent].as_ref().map(|p| {
-                        p.iter()
-                            .flat_map(|r| &members[starts[*r as usize] as usize..starts[*r as usize + 1] as usize])
-                            .copied()
-                            .collect::<BTreeSet<_>>()
-                    }) else {
-                        continue;
-                    };
+                Step::Summed { parent, child, members } => {
+                    let Some(needed) = active[*parent].as_ref().map(|p| members.of(p)) else { continue };
                     active[*child].get_or_insert_default().extend(needed);
                 }
                 Step::Whole { domain, rows } => active[*domain] = Some((0..*rows).collect()),
@@ -80,6 +83,21 @@ impl Sampling {
         }
         active[ONE.0 as usize] = None;
         active.into_iter().map(|a| a.map(|rows| rows.into_iter().collect())).collect()
+    }
+}
+
+impl Members {
+    fn of(&self, parents: &BTreeSet<u32>) -> BTreeSet<u32> {
+        match self {
+            Members::Stored { starts, rows } => {
+                let range = |p: usize| starts[p] as usize..starts[p + 1] as usize;
+                parents.iter().flat_map(|p| &rows[range(*p as usize)]).copied().collect()
+            }
+            Members::Along { inner, len, rows } => {
+                let runs = (0..*rows).step_by(inner * len).flat_map(|begin| parents.iter().map(move |p| begin + *p as usize * inner));
+                runs.flat_map(|run| run as u32..(run + inner) as u32).collect()
+            }
+        }
     }
 }
 
@@ -92,17 +110,17 @@ fn read(graph: &Graph, index: Index) -> Step {
 fn summed(graph: &Graph, index: Index) -> Step {
     let nodes = graph.0.borrow();
     let info = &nodes.indices[index.0 as usize];
-    let mut starts = vec![0u32; nodes.domains[info.parent.0 as usize].rows + 1];
-    for &p in info.rows.iter() {
-        starts[p as usize + 1] += 1;
-    }
-    for i in 1..starts.len() {
-        starts[i] += starts[i - 1];
-    }
-    let (mut next, mut members) = (starts.clone(), vec![0u32; info.rows.len()]);
-    for (row, &p) in info.rows.iter().enumerate() {
-        members[next[p as usize] as usize] = row as u32;
-        next[p as usize] += 1;
-    }
-    Step::Summed { parent: info.parent.0 as usize, child: info.child.0 as usize, starts, members }
+    let members = match &info.rows {
+        Rows::Along { inner, len, rows } => Members::Along { inner: *inner, len: *len, rows: *rows },
+        Rows::Stored(parents) => {
+            let starts = info.rows.starts(nodes.domains[info.parent.0 as usize].rows);
+            let (mut next, mut rows) = (starts.clone(), vec![0u32; parents.len()]);
+            for (row, &p) in parents.iter().enumerate() {
+                rows[next[p as usize] as usize] = row as u32;
+                next[p as usize] += 1;
+            }
+            Members::Stored { starts, rows }
+        }
+    };
+    Step::Summed { parent: info.parent.0 as usize, child: info.child.0 as usize, members }
 }

@@ -118,6 +118,8 @@ impl Instruction {
 #[derive(Debug)]
 pub(super) struct Pass {
     pub domain: Domain,
+    /// Of a cross product, the rows of the factor that varies fastest.
+    pub run: Option<usize>,
     pub instructions: Vec<Instruction>,
     /// Width of each register.
     pub registers: Vec<u32>,
@@ -254,10 +256,11 @@ impl<'g> Plan<'g> {
         }
     }
 
-    /// Inner products and matrix products that a later pass over the same rows needs again are kept.
+    /// Inner products and matrix products that a later pass over the same rows needs again are kept; those of a cross product,
+    /// which has many more rows than there are operands, are computed again.
     fn keep_heavy_values(&mut self) {
         let mut passes: HashMap<Value, BTreeSet<u32>> = HashMap::new();
-        for (time, domain) in self.passes() {
+        for (time, domain) in self.passes().into_iter().filter(|(_, domain)| !self.graph.is_product(*domain)) {
             for v in Assembler::new(self.graph, self, time, domain).body() {
                 if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
                     passes.entry(v).or_default().insert(time);

@@ -123,6 +123,106 @@ fn nested(rows: usize) -> Case {
     Case { graph, parameters: vec![(m, 12), (w, 3)], residuals: Arc::new(vec![numbers(4, rows * 4)]), objective }
 }
 
+/// All pairs of two tables of vectors, for each factor of a third: counted for each row of the first, and all together.
+/// `written` writes the pairs out, in the order of the cross product.
+fn pairs(lengths: [usize; 3], written: bool) -> Case {
+    let graph = Graph::new();
+    let factors: Vec<Domain> = ["left", "right", "third"].iter().zip(lengths).map(|(name, n)| graph.domain(name, n)).collect();
+    let (mut all, mut along) = graph.product("pairs", &factors);
+    if written {
+        let rows = |index: Index| {
+            let nodes = graph.0.borrow();
+            let rows = &nodes.indices[index.0 as usize].rows;
+            (0..rows.len()).map(|i| rows.at(i) as u32).collect::<Arc<[u32]>>()
+        };
+        let stored: Vec<Option<Arc<[u32]>>> = along.iter().map(|index| index.map(rows)).collect();
+        all = graph.domain("pairs", lengths.iter().product());
+        along = stored.into_iter().zip(&factors).map(|(rows, factor)| rows.map(|rows| graph.index(all, *factor, rows))).collect();
+    }
+    let spread = |x: Value, factor: usize| along[factor].map_or(x, |index| graph.gather(x, index));
+    let (u, v) = (graph.parameter(0, factors[0], 5), graph.parameter(1, factors[1], 5));
+    let (shift, bias) = (graph.parameter(2, factors[2], 1), graph.parameter(3, ONE, 1));
+    let y = graph.residual(0, factors[0], 1);
+    let score = graph.subtract(graph.dot(spread(u, 0), spread(v, 1)), graph.add(spread(shift, 2), spread(y, 0)));
+    let degree = graph.unary(Unary::Sigmoid, graph.multiply(graph.subtract(score, bias), graph.number(0.5)));
+    let counts = along[0].map_or_else(|| graph.total(degree, all), |index| graph.segment_sum(degree, index));
+    let miss = graph.subtract(graph.divide(counts, graph.count(all)), y);
+    let squares = graph.total(graph.multiply(miss, miss), graph.domain_of(miss));
+    let present =
+        graph.unary(Unary::OneMinusExp, graph.total(graph.unary(Unary::LnOneMinus, graph.multiply(degree, graph.number(1e-6))), all));
+    let mean = graph.divide(graph.total(graph.multiply(degree, score), all), graph.number(lengths.iter().product::<usize>() as f64));
+    let objective = graph.add(graph.add(squares, present), mean);
+    let parameters = vec![(u, lengths[0] * 5), (v, lengths[1] * 5), (shift, lengths[2]), (bias, 1)];
+    Case { graph, parameters, residuals: Arc::new(vec![numbers(31, lengths[0])]), objective }
+}
+
+impl Case {
+    /// The objective and its gradient.
+    fn answer<R: Lanes>(&self) -> Vec<f64> {
+        let values: Vec<Value> = self.parameters.iter().map(|p| p.0).collect();
+        let mut outputs = vec![self.objective];
+        outputs.extend(gradient(&self.graph, self.objective, &values).into_iter().flatten());
+        let narrow = |x: &[f64]| x.iter().map(|x| R::of(*x)).collect::<Vec<R>>();
+        let residuals = Arc::new(self.residuals.iter().map(|x| narrow(x)).collect());
+        let mut machine = Machine::<R>::build(&self.graph, residuals, &outputs, false);
+        for (slot, (_, n)) in self.parameters.iter().enumerate() {
+            machine.parameter_mut(slot as u32).copy_from_slice(&narrow(&numbers(100 + slot as u64, *n)));
+        }
+        machine.run();
+        (0..outputs.len()).flat_map(|o| machine.output(o).iter().map(|x| x.wide()).collect::<Vec<_>>()).collect()
+    }
+}
+
+#[test]
+fn a_cross_product_is_what_it_is_written_out() {
+    for lengths in [[3, 5, 1], [40, 700, 1], [700, 20, 1], [4, 600, 3], [2, 3, 600], [1, 90, 1], [1, 1, 9], [3, 1, 20_000], [300, 2, 70]] {
+        let (computed, stored) = (pairs(lengths, false), pairs(lengths, true));
+        for (a, b) in computed.answer::<f64>().into_iter().zip(stored.answer::<f64>()) {
+            assert!((a - b).abs() <= 1e-11 * a.abs().max(1e-3), "{a} is not {b}, {lengths:?}");
+        }
+        for (a, b) in computed.answer::<f32>().into_iter().zip(stored.answer::<f64>()) {
+            assert!((a - b).abs() <= 1e-3 * a.abs().max(1e-2), "{a} is not {b}, {lengths:?} in single precision");
+        }
+        if lengths.iter().product::<usize>() < 10_000 {
+            computed.check(&format!("pairs {lengths:?}"));
+        }
+    }
+}
+
+#[test]
+fn a_cross_product_takes_no_memory_for_each_pair() {
+    let case = pairs([900, 800, 1], false);
+    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let mut outputs = vec![case.objective];
+    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
+    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    assert!(machine.bytes() < 900 * 800 * 4, "{}", machine.bytes());
+    for pass in machine.passes().iter().filter(|p| p.run.is_some()) {
+        assert!(pass.stores.is_empty(), "{machine}");
+    }
+}
+
+#[test]
+fn a_sample_of_a_cross_product_needs_the_pairs_of_its_rows() {
+    let case = pairs([6, 40, 3], false);
+    let graph = &case.graph;
+    let counts = graph.0.borrow().nodes.iter().position(|n| matches!(n.op, graph::Op::SegmentSum(..))).map(|n| Value(n as u32)).unwrap();
+    let objective = graph.total(graph.multiply(counts, counts), graph.domain_of(counts));
+    let sampling = Sampling::new(graph, objective, graph.domain_of(counts));
+    let run = |rows: &[u32]| {
+        let mut machine = Machine::<f64>::build(graph, case.residuals.clone(), &[objective], true);
+        for (slot, (_, n)) in case.parameters.iter().enumerate() {
+            machine.parameter_mut(slot as u32).copy_from_slice(&numbers(slot as u64, *n));
+        }
+        machine.activate(&sampling.active(rows));
+        machine.run();
+        machine.output(0)[0]
+    };
+    let whole = run(&[0, 1, 2, 3, 4, 5]);
+    let parts: f64 = (0..6).map(|r| run(&[r])).sum();
+    assert!((whole - parts).abs() < 1e-12 * whole.abs(), "{whole} {parts}");
+}
+
 #[test]
 fn gradients_are_central_differences() {
     for rows in [1usize, 3, 100, 5000] {

@@ -114,7 +114,7 @@ impl<R: Lanes> Workplace<'_, R> {
         match frozen {
             _ if graph.is_frozen(rows) => self.some(rows),
             _ if self.stage.grouping != Grouping::Whole && (degree.is_some() || there.is_some()) => self.some(rows),
-            None if self.rows.count > 0 => None,
+            None if self.rows.count() > 0 => None,
             frozen => {
                 let known = self.sum(frozen.unwrap_or_else(|| self.number(1.0)));
                 self.some(known)
@@ -126,7 +126,7 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn any_row(&mut self, weight: Option<Value>) -> Value {
         let graph = self.graph();
         match weight {
-            None => self.number(if self.rows.count > 0 { 1.0 } else { 0.0 }),
+            None => self.number(if self.rows.count() > 0 { 1.0 } else { 0.0 }),
             Some(weight) => self.of_degrees([weight], |at, [weight]| {
                 let absent = at.sum(graph.unary(Unary::LnOneMinus, weight));
                 let present = graph.unary(Unary::OneMinusExp, absent);
@@ -174,10 +174,10 @@ impl<R: Lanes> Workplace<'_, R> {
     /// Sum over the rows of each group. What is frozen is summed once, now.
     pub(super) fn sum(&mut self, x: Value) -> Value {
         let graph = self.graph();
-        let sum = match (self.groups.1, graph.constant(x)) {
-            (Some(index), _) => graph.segment_sum(x, index),
-            (None, Some(x)) => graph.number(x * self.rows.count as f64),
-            (None, None) => graph.total(x, self.domain),
+        let sum = match (self.groups.1.as_slice(), graph.constant(x)) {
+            ([], Some(x)) => graph.number(x * self.rows.count() as f64),
+            ([], None) => graph.total(x, self.domain),
+            (way, _) => way.iter().fold(x, |sum, index| graph.segment_sum(sum, *index)),
         };
         self.all.settle(sum)
     }

@@ -52,6 +52,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         meaning: "w_l w_r d over candidate pairs",
         example: "SELECT COUNT(*) FROM r JOIN s ON r.k = s.k JOIN m ON r.x + s.u > m.a",
     },
+    Relaxation {
+        name: "cross join on a live condition",
+        meaning: "w_l w_r d over all pairs, which are not written out where only sums of them are read",
+        example: "SELECT SUM(t.n * t.n) + SUM(t.z) FROM (SELECT e.id, COUNT(*) AS n, SUM(r.z * e.w) AS z FROM e, r, m WHERE e.w * m.b > r.x - m.a GROUP BY e.id) t",
+    },
     Relaxation { name: "join with learnable rows", meaning: "gather", example: "SELECT SUM(e.w * r.z) FROM r JOIN e ON r.k = e.id" },
     Relaxation {
         name: "left join",

@@ -27,7 +27,7 @@ mod window;
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
-use crate::algebra::{Expression, Grouping, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
+use crate::algebra::{Expression, Grouping, Groups, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
 use crate::scalar::Unary;
@@ -203,36 +203,47 @@ struct Workplace<'s, R> {
     /// Residuals as values of the program, once used.
     columns: HashMap<usize, Number>,
     indices: HashMap<usize, Index>,
-    /// The domain of the groups, and each row's group.
-    groups: (Domain, Option<Index>),
+    /// Each factor's rows, and how the rows of the stage refer to them; `None` where they are the same, or one for all.
+    factors: Vec<(Domain, Option<Index>)>,
+    /// The domain of the groups, and the way there from the rows.
+    groups: (Domain, Vec<Index>),
     /// The setting that scales sums when this stage is sampled.
     sample_scale: Option<Value>,
 }
 
 impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
-        let domain = self.graph.domain(&stage.name, rows.count);
+        let each: Vec<Domain> = rows.factors.iter().map(|count| self.graph.domain(&stage.name, *count)).collect();
+        let (domain, along) = self.graph.product(&stage.name, &each);
+        let factors: Vec<(Domain, Option<Index>)> = each.into_iter().zip(along).collect();
         let groups = match (&rows.groups, stage.grouping) {
-            (Some((of_row, count)), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
+            (Some(Groups { factor, of_row, count }), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
                 let groups = self.graph.domain(&stage.name, *count);
-                let index = (domain != ONE).then(|| self.graph.index(domain, groups, of_row.clone()));
-                (groups, index)
+                let (parts, along) = factors[*factor];
+                let index = (parts != ONE).then(|| self.graph.index(parts, groups, of_row.clone()));
+                (groups, along.into_iter().chain(index).collect())
             }
-            (_, Grouping::Rows) => (domain, None),
-            _ => (ONE, None),
+            (_, Grouping::Rows) => (domain, vec![]),
+            _ => (ONE, vec![]),
         };
         let sample_scale = (sampled && domain != ONE).then(|| {
             let (scale, value) = self.graph.setting();
-            self.sample = Some(Sample { domain, rows: rows.count, scale });
+            self.sample = Some(Sample { domain, rows: rows.count(), scale });
             value
         });
-        Workplace { all: self, stage, number, domain, rows, columns: HashMap::new(), indices: HashMap::new(), groups, sample_scale }
+        let (columns, indices) = (HashMap::new(), HashMap::new());
+        Workplace { all: self, stage, number, domain, rows, columns, indices, factors, groups, sample_scale }
     }
 
-    /// A value that nothing learned reaches is computed once, here.
+    /// A value that nothing learned reaches is computed once, here. A column over a cross product is not: it is never written out.
     fn settle(&mut self, value: Value) -> Value {
         if self.graph.is_leaf(value) || !self.graph.is_frozen(value) {
             return value;
+        }
+        if self.graph.is_product(self.graph.domain_of(value)) {
+            let Some((x, index)) = self.graph.gathered(value) else { return value };
+            let settled = self.settle(x);
+            return self.graph.gather(settled, index);
         }
         let residuals = Arc::new(std::mem::take(&mut self.residuals));
         let mut machine = Machine::<R>::build(&self.graph, residuals.clone(), &[value], false);
@@ -249,17 +260,20 @@ impl<R: Lanes> Relaxer<R> {
 impl<R: Lanes> Relaxer<R> {
     /// Whether a settled value is 1 in every row.
     fn is_all_one(&self, value: Value) -> bool {
-        match self.graph.residual_slot(value) {
-            Some(slot) => self.residuals[slot as usize].iter().all(|x| *x == R::ONE),
-            None => self.graph.constant(value) == Some(1.0),
-        }
+        self.holds_everywhere(value, |x| x == 1.0)
     }
 
     /// Whether a value is frozen and finite in every row.
     fn is_finite(&self, value: Value) -> bool {
-        match self.graph.residual_slot(value) {
-            Some(slot) => self.residuals[slot as usize].iter().all(|x| x.wide().is_finite()),
-            None => self.graph.constant(value).is_some_and(f64::is_finite),
+        self.holds_everywhere(value, f64::is_finite)
+    }
+
+    /// Whether a value is known, and this holds of it in every row.
+    fn holds_everywhere(&self, value: Value, holds: fn(f64) -> bool) -> bool {
+        match (self.graph.residual_slot(value), self.graph.gathered(value)) {
+            (Some(slot), _) => self.residuals[slot as usize].iter().all(|x| holds(x.wide())),
+            (None, Some((x, _))) => self.holds_everywhere(x, holds),
+            (None, None) => self.graph.constant(value).is_some_and(holds),
         }
     }
 
@@ -296,16 +310,24 @@ impl<R: Lanes> Workplace<'_, R> {
             Numbers::Real { dimensions, values } => (std::mem::take(values), dimensions.iter().product()),
             Numbers::Index(_) => unreachable!("row numbers are read through inputs"),
         };
-        let value = self.add_residual(values, width);
-        let presence = valid.map(|v| self.add_residual(v, 1));
+        let value = self.add_residual(values, width, slot);
+        let presence = valid.map(|v| self.add_residual(v, 1, slot));
         let number = Number { value, presence };
         self.columns.insert(slot, number);
         number
     }
 
-    fn add_residual(&mut self, values: Vec<R>, width: usize) -> Value {
+    /// Numbers of the rows of a column's factor, for the rows of the stage.
+    fn add_residual(&mut self, values: Vec<R>, width: usize, slot: usize) -> Value {
         self.all.residuals.push(values);
-        self.all.graph.residual(self.all.residuals.len() as Slot - 1, self.domain, width)
+        let (domain, along) = self.factor_of(slot);
+        let value = self.all.graph.residual(self.all.residuals.len() as Slot - 1, domain, width);
+        along.map_or(value, |along| self.all.graph.gather(value, along))
+    }
+
+    /// The rows that a column is of, and how the rows of the stage refer to them.
+    fn factor_of(&self, slot: usize) -> (Domain, Option<Index>) {
+        self.factors[self.rows.columns[slot].factor]
     }
 
     /// A column of a live relation, brought to the rows of this stage.
@@ -321,19 +343,21 @@ impl<R: Lanes> Workplace<'_, R> {
             return Number { value: zero, presence: Some(graph.number(0.0)) };
         }
         let presence_here = self.row_presence(source.rows);
+        let (here, along) = self.factor_of(source.rows);
         let spread = |at: &mut Self, value: Value| {
-            if parent == ONE || at.domain == ONE {
+            if parent == ONE || here == ONE {
                 return at.one_row(value, parent, source.rows);
             }
             let index = at.index(source.rows, parent);
-            graph.gather(value, index)
+            let value = graph.gather(value, index);
+            along.map_or(value, |along| graph.gather(value, along))
         };
         let value = self.of_degrees([found.value], |at, [v]| spread(at, v));
         let presence = found.presence.map(|p| self.of_degrees([p], |at, [p]| spread(at, p)));
         Number { value, presence: self.both(presence, presence_here) }
     }
 
-    /// A single-row stage that reads one row of a longer table: a gather of one row is a sum over a mask of one row.
+    /// A single row that reads one row of a longer table: a gather of one row is a sum over a mask of one row.
     fn one_row(&mut self, value: Value, parent: Domain, slot: usize) -> Value {
         if parent == ONE {
             return value;
@@ -358,7 +382,7 @@ impl<R: Lanes> Workplace<'_, R> {
             Numbers::Index(rows) => rows.clone(),
             Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
         };
-        let index = self.all.graph.index(self.domain, parent, rows);
+        let index = self.all.graph.index(self.factor_of(slot).0, parent, rows);
         self.indices.insert(slot, index);
         index
     }
@@ -369,7 +393,7 @@ impl<R: Lanes> Workplace<'_, R> {
             return known.presence;
         }
         let valid = self.rows.columns[slot].valid.clone()?;
-        let value = self.add_residual(valid, 1);
+        let value = self.add_residual(valid, 1, slot);
         self.columns.insert(slot, Number { value, presence: Some(value) });
         Some(value)
     }

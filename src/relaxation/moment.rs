@@ -147,10 +147,8 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// A value of each group, for the rows of the group.
-    fn of_group(&mut self, value: Value) -> Value {
-        match self.groups.1 {
-            Some(index) => self.graph().gather(value, index),
-            None => value,
-        }
+    fn of_group(&self, value: Value) -> Value {
+        let graph = self.graph();
+        self.groups.1.iter().rev().fold(value, |value, index| graph.gather(value, *index))
     }
 }

@@ -8,7 +8,7 @@
 
 use super::Workplace;
 use super::top_k::Scored;
-use crate::algebra::{Order, Ranking};
+use crate::algebra::{Groups, Order, Ranking};
 use crate::error::{Error, Place};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
@@ -83,12 +83,12 @@ impl<R: Lanes> Workplace<'_, R> {
     /// The number of rows of each partition.
     fn sizes(&self) -> Vec<u64> {
         match &self.rows.groups {
-            Some((of_row, count)) if self.groups.1.is_some() => {
+            Some(Groups { of_row, count, .. }) if !self.groups.1.is_empty() => {
                 let mut sizes = vec![0; *count];
                 of_row.iter().for_each(|p| sizes[*p as usize] += 1);
                 sizes
             }
-            _ => vec![self.rows.count as u64],
+            _ => vec![self.rows.count() as u64],
         }
     }
 }

@@ -77,18 +77,25 @@ impl<R: Lanes> Workplace<'_, R> {
         Some(Scored { known: rows.known.map(twin), scored: twin(rows.scored), unscored: rows.unscored.map(twin), unit, ..*rows })
     }
 
-    /// The partitions of the stage's rows.
+    /// The partitions of the stage's rows. Those of a cross product with keys are written out before they come here.
     pub(super) fn segments(&self) -> Segments {
-        self.groups.1.map_or(Segments::All(self.domain), Segments::Of)
+        match self.groups.1.as_slice() {
+            [] => Segments::All(self.domain),
+            [index] => Segments::Of(*index),
+            _ => unreachable!("a segment has its rows side by side"),
+        }
     }
 
     /// A column that is the same for all rows of a partition, as a column of the partitions.
     fn before(&mut self, order: &Order) -> Option<Value> {
         let column = self.residual(order.before?).value;
         let graph = self.graph();
-        let (parent, Some(_)) = self.groups else { return Some(column) };
+        let parent = self.groups.0;
+        if self.groups.1.is_empty() {
+            return Some(column);
+        }
         let slot = graph.residual_slot(column)?;
-        let of_row = self.rows.groups.as_ref()?.0.clone();
+        let of_row = self.rows.groups.as_ref()?.of_row.clone();
         let mut of_partition = vec![R::ZERO; graph.rows(parent)];
         for (row, &p) in of_row.iter().enumerate() {
             of_partition[p as usize] = self.all.residuals[slot as usize][row];

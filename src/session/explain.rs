@@ -105,8 +105,8 @@ fn objective_lines<R: Lanes>(materialized: Materialized<R>, columns: &[Column], 
 /// What is known of the stages before their rows are used up.
 struct Stages {
     pipeline: Pipeline,
-    /// Rows and groups of each.
-    counts: Vec<(usize, Option<usize>)>,
+    /// Rows of the factors of each, and its groups.
+    counts: Vec<(Vec<usize>, Option<usize>)>,
     plans: Vec<String>,
 }
 
@@ -114,7 +114,7 @@ impl Stages {
     fn of<R>(materialized: &Materialized<R>) -> Self {
         Self {
             pipeline: materialized.pipeline.clone(),
-            counts: materialized.rows.iter().map(|r| (r.count, r.groups.as_ref().map(|g| g.1))).collect(),
+            counts: materialized.rows.iter().map(|r| (r.factors.clone(), r.groups.as_ref().map(|g| g.count))).collect(),
             plans: materialized.plans.iter().map(|p| p.0.clone()).collect(),
         }
     }
@@ -125,7 +125,7 @@ impl Stages {
             if stage.round > 1 {
                 continue;
             }
-            let (rows, groups) = self.counts[number];
+            let (factors, groups) = &self.counts[number];
             let grouping = match (stage.grouping, groups) {
                 (Grouping::Keys | Grouping::Each, Some(groups)) => format!(", {groups} groups"),
                 (Grouping::Partitions, Some(groups)) => format!(", {groups} partitions"),
@@ -133,7 +133,7 @@ impl Stages {
                 (Grouping::Whole, _) => ", one group".into(),
                 _ => String::new(),
             };
-            lines.push((stage.name.clone(), "frozen rows", format!("{rows}{grouping}")));
+            lines.push((stage.name.clone(), "frozen rows", format!("{}{grouping}", rows_of(factors))));
             let rounds = self.pipeline.stages.iter().filter(|s| s.origin == stage.origin).count();
             if rounds > 1 {
                 lines.push((stage.name.clone(), "rounds", rounds.to_string()));
@@ -154,6 +154,16 @@ impl Stages {
             }
         }
         lines
+    }
+}
+
+/// How many rows a stage has. A factor of one row is no factor.
+fn rows_of(factors: &[usize]) -> String {
+    let many: Vec<String> = factors.iter().filter(|n| **n != 1).map(|n| n.to_string()).collect();
+    match many.as_slice() {
+        [] => "1".into(),
+        [rows] => rows.clone(),
+        factors => format!("cross product of {} rows, not written out", factors.join(" x ")),
     }
 }
 

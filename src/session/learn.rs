@@ -58,7 +58,11 @@ pub(super) fn ready<R: Lanes>(
         return Err(Error::new(format!("a batch of rows does not tell {}, on the average, of all rows", output.label))
             .hint("leave BATCH out, or aggregate outermost by SUM, AVG or COUNT"));
     }
-    let most_rows = rows.iter().map(|r| r.count).max().unwrap_or(1);
+    if batch && let Some(pairs) = pipeline.outermost.map(|stage| rows[stage].count()).filter(|n| *n > u32::MAX as usize) {
+        return Err(Error::new(format!("BATCH draws from at most {} rows, and the outermost aggregate has {pairs}", u32::MAX))
+            .hint("leave BATCH out, or aggregate the pairs of each row first: SELECT AVG(...) FROM (SELECT ... GROUP BY a.id)"));
+    }
+    let most_rows = rows.iter().map(|r| r.count()).max().unwrap_or(1);
     let parameters: Vec<Parameter> = columns.iter().map(|c| c.parameter.clone()).collect();
     let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, softness, batch)?;
     let graph = relaxed.graph.clone();
@@ -223,7 +227,9 @@ fn located<R: Lanes>(error: Error, ready: &mut Ready<R>, columns: &[Column]) -> 
             .hint("no row has a value to aggregate: look at the query's joins and filters, or use COALESCE(..., 0)");
     }
     let culprit = graph.labels().into_iter().find(|(value, _)| {
-        let mut machine = Machine::build(&graph, ready.residuals.clone(), &[graph.detach(*value)], false);
+        // What is finite less itself is 0.
+        let finite = graph.total(graph.subtract(*value, *value), graph.domain_of(*value));
+        let mut machine = Machine::build(&graph, ready.residuals.clone(), &[graph.detach(finite)], false);
         settle(&mut machine, &ready.relaxed, &ready.scales, &values, 1.0);
         machine.run();
         machine.output(0).iter().any(|x| !x.wide().is_finite())

@@ -1,7 +1,7 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
 use super::{AnswerColumn, Skeleton, Split};
-use crate::algebra::{Column, Grouping, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
+use crate::algebra::{Column, Grouping, Groups, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
 use datafusion::arrow::array::{
@@ -17,6 +17,9 @@ use datafusion::physical_plan::displayable;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
+
+/// Combinations of rows up to which their number is exact in any arithmetic.
+const MOST_COMBINATIONS: usize = 1 << 53;
 
 /// Time that the skeletons took.
 pub type Seconds = f64;
@@ -37,7 +40,7 @@ impl Split {
         let mut run = Run::new(&self, context);
         run.all().await?;
         let Run { stages, places, rows, plans, frozen, .. } = run;
-        let last = rows.last().map_or(0, |r: &Rows<R>| r.count);
+        let last = rows.last().map_or(0, Rows::count);
         if last != 1 && self.answer.is_empty() {
             return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
                 .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
@@ -86,8 +89,8 @@ impl<'a, R: Lanes> Run<'a, R> {
         let (stage, skeleton) = (&self.split.pipeline.stages[number], &self.split.skeletons[number]);
         let start = Instant::now();
         let (rows, plan, finished) = run(stage, skeleton, self.context).await?;
-        if rows.count > 1 && self.split.single.contains(&number) {
-            return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", rows.count))
+        if rows.count() > 1 && self.split.single.contains(&number) {
+            return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", rows.count()))
                 .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
         }
         let seconds = start.elapsed().as_secs_f64();
@@ -114,33 +117,60 @@ impl<'a, R: Lanes> Run<'a, R> {
 }
 
 async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionContext) -> Result<(Rows<R>, String, RecordBatch)> {
-    let plan = context.state().create_physical_plan(&skeleton.plan).await?;
-    let shown = displayable(plan.as_ref()).indent(false).to_string();
-    let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
-    let batch = concat_batches(&plan.schema(), &batches)?;
-    if batch.num_rows() > u32::MAX as usize {
-        return Err(Error::new(format!("{} has more than {} rows", stage.name, u32::MAX)).hint("filter the rows of the query"));
+    let (mut factors, mut shown) = (vec![], String::new());
+    for plan in skeleton.factors(stage)? {
+        let plan = context.state().create_physical_plan(&plan).await?;
+        shown += &displayable(plan.as_ref()).indent(false).to_string();
+        let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
+        factors.push(concat_batches(&plan.schema(), &batches)?);
     }
+    let is_empty = factors.iter().any(|f| f.num_rows() == 0);
+    if is_empty {
+        factors = factors.into_iter().map(|f| f.slice(0, 0)).collect();
+    }
+    within_bounds(stage, &factors)?;
+    let of = |name: &str| {
+        let found = factors.iter().position(|f| f.column_by_name(name).is_some());
+        found.ok_or_else(|| {
+            Error::new(format!("a skeleton lost its column {name}")).hint("this is a defect of the engine: please report the query")
+        })
+    };
     let grouped = stage.grouping.has_keys() || (stage.grouping == Grouping::Partitions && !skeleton.keys.is_empty());
-    let groups = grouped.then(|| groups(&batch, &skeleton.keys)).transpose()?;
+    let keyed = skeleton.keys.first().map_or(Ok(0), |key| of(key))?;
+    // Combinations with nothing are nothing, whichever factor is empty.
+    let number = |factor: usize| if is_empty { 0 } else { factor };
+    let groups = grouped.then(|| groups(&factors[keyed], number(keyed), &skeleton.keys)).transpose()?;
     if let Some(key) = &skeleton.unique {
-        one_for_each(&batch, key)?;
+        one_for_each(&factors[keyed], key)?;
     }
-    let finished = finished_rows(stage, skeleton, &batch, context).await?;
-    if let Some((_, count)) = &groups
+    let finished = finished_rows(stage, skeleton, &factors[keyed], context).await?;
+    if let Some(Groups { count, .. }) = &groups
         && stage.grouping.has_keys()
         && finished.num_rows() != *count
     {
         return Err(Error::new(format!("{} has {count} groups by its rows and {} by the exact engine", stage.name, finished.num_rows())));
     }
     skeleton.table.finish(&finished)?;
-    let columns = stage
-        .residuals
-        .iter()
-        .zip(batch.columns())
-        .map(|(residual, array)| column(array, residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone()))))
-        .collect::<Result<_>>()?;
-    Ok((Rows { count: batch.num_rows(), columns, groups }, shown, finished))
+    let mut columns = vec![];
+    for (residual, field) in stage.residuals.iter().zip(skeleton.plan.schema().fields()) {
+        let factor = of(field.name())?;
+        let array = &factors[factor][field.name().as_str()];
+        columns.push(column(array, number(factor), residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone())))?);
+    }
+    let rows = if is_empty { vec![0] } else { factors.iter().map(RecordBatch::num_rows).collect() };
+    Ok((Rows { factors: rows, columns, groups }, shown, finished))
+}
+
+/// Rows are numbered in 32 bits, but for those of a cross product of which only sums are read.
+fn within_bounds(stage: &Stage, factors: &[RecordBatch]) -> Result<()> {
+    let most = if stage.outputs.iter().all(|output| output.value.is_sum()) { MOST_COMBINATIONS } else { u32::MAX as usize };
+    let all = factors.iter().try_fold(1usize, |all, f| all.checked_mul(f.num_rows()).filter(|all| *all <= most));
+    let long = factors.iter().any(|f| f.num_rows() > u32::MAX as usize);
+    match all {
+        Some(_) if !long => Ok(()),
+        _ => Err(Error::new(format!("{} has more than {} rows", stage.name, if long { u32::MAX as usize } else { most }))
+            .hint("filter the rows of the query")),
+    }
 }
 
 /// A correlated scalar sub-query has one row for each row around it, or none.
@@ -155,17 +185,17 @@ fn one_for_each(batch: &RecordBatch, key: &str) -> Result<()> {
 }
 
 /// The group of each row; rows come sorted by the keys.
-fn groups(batch: &RecordBatch, keys: &[String]) -> Result<(Arc<[u32]>, usize)> {
+fn groups(batch: &RecordBatch, factor: usize, keys: &[String]) -> Result<Groups> {
     let columns: Vec<ArrayRef> = keys.iter().map(|k| batch.column_by_name(k).expect("the plan has its keys").clone()).collect();
     if batch.num_rows() == 0 {
-        return Ok((Arc::new([]), 0));
+        return Ok(Groups { factor, of_row: Arc::new([]), count: 0 });
     }
     let ranges = partition(&columns)?.ranges();
     let mut of_row = Vec::with_capacity(batch.num_rows());
     for (group, range) in ranges.iter().enumerate() {
         of_row.extend(range.clone().map(|_| group as u32));
     }
-    Ok((of_row.into(), ranges.len()))
+    Ok(Groups { factor, of_row: of_row.into(), count: ranges.len() })
 }
 
 /// What later skeletons see of the stage: keys and frozen aggregates, by the exact engine; or the rows themselves.
@@ -196,7 +226,7 @@ async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, 
     Ok(concat_batches(&plan.schema(), &batches)?)
 }
 
-fn column<R: Lanes>(array: &ArrayRef, kind: ResidualKind) -> Result<Column<R>> {
+fn column<R: Lanes>(array: &ArrayRef, factor: usize, kind: ResidualKind) -> Result<Column<R>> {
     let valid = (array.null_count() > 0).then(|| (0..array.len()).map(|i| R::truth(array.is_valid(i))).collect());
     let numbers = match kind {
         ResidualKind::Rows => Numbers::Index(index(array.as_primitive::<UInt32Type>())),
@@ -205,7 +235,7 @@ fn column<R: Lanes>(array: &ArrayRef, kind: ResidualKind) -> Result<Column<R>> {
             Numbers::Real { dimensions, values }
         }
     };
-    Ok(Column { numbers, valid })
+    Ok(Column { factor, numbers, valid })
 }
 
 fn index(array: &UInt32Array) -> Arc<[u32]> {

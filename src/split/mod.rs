@@ -19,6 +19,7 @@ mod image;
 mod join;
 mod materialize;
 mod order;
+mod product;
 mod push_down;
 mod recursion;
 mod relation;

@@ -16,7 +16,7 @@ impl<R: Lanes> Run<'_, R> {
     pub(super) async fn rounds(&mut self, recursion: &Recursion) -> Result<usize> {
         let mut all = vec![self.frozen.clone()];
         let mut stacked = vec![self.places[recursion.carried[0].0]];
-        let mut seen_before = recursion.carried.last().map_or(0, |(begin, _)| self.rows[self.places[*begin]].count);
+        let mut seen_before = recursion.carried.last().map_or(0, |(begin, _)| self.rows[self.places[*begin]].count());
         for round in 1.. {
             if round > MOST_ROUNDS {
                 return Err(Error::new(format!("a recursive query has more than {MOST_ROUNDS} rounds"))
@@ -29,7 +29,7 @@ impl<R: Lanes> Run<'_, R> {
                     next.push(self.frozen.clone());
                 }
             }
-            let rows_of = |run: &Self, stage: usize| run.rows[run.places[stage]].count;
+            let rows_of = |run: &Self, stage: usize| run.rows[run.places[stage]].count();
             let ended = match recursion.end {
                 End::Empty { rows, .. } => rows_of(self, rows) == 0,
                 End::Complete { derived, seen } => {
@@ -63,7 +63,7 @@ impl<R: Lanes> Run<'_, R> {
         let rows = concat_batches(&all[0].schema(), &all)?;
         table.finish(&rows)?;
         let plan = format!("the rows of {} and of {} rounds", self.stages[stages[0]].name, stages.len() - 1);
-        self.push(number, 1, Rows { count: rows.num_rows(), columns: vec![], groups: None }, (plan, 0.0), rows);
+        self.push(number, 1, Rows { factors: vec![rows.num_rows()], columns: vec![], groups: None }, (plan, 0.0), rows);
         for output in &mut self.stages[self.places[number]].outputs {
             if let OutputValue::Stacked { stages: of, .. } = &mut output.value {
                 *of = stages.to_vec();

@@ -291,3 +291,40 @@ async fn aggregates_say_what_they_became() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cross_product_is_not_written_out_where_only_its_sums_are_read() {
+    let s = shop().await;
+    run(&s, "CREATE TABLE v (id BIGINT, e REAL[4] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO v (id) SELECT value FROM range(7)")
+        .await;
+    // A one-row table multiplies by 1, and what is about one side is run on that side.
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM u, v, m WHERE cosine_distance(u.e, v.e) < m.a AND v.id > 1)",
+        &["stage 1|frozen rows|cross product of 5 x 5 rows, not written out, one group", "FilterExec", "gather|live columns of v"],
+        &["CrossJoinExec", "NestedLoopJoinExec"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(t.n * t.n) FROM (SELECT u.id, COUNT(*) AS n FROM u JOIN v ON inner_product(u.e, v.e) > 0.1, m WHERE u.w > m.a GROUP BY u.id) t)",
+        &["stage 1|frozen rows|cross product of 5 x 7 rows, not written out, 5 groups", "stage 2|frozen rows|5, one group"],
+        &["CrossJoinExec", "NestedLoopJoinExec"],
+    )
+    .await;
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT COUNT(*) FROM u WHERE NOT EXISTS (SELECT 1 FROM v, p q WHERE inner_product(u.e, v.e) > q.x AND q.k = u.id))",
+        &["frozen rows|cross product of 7 x 100 rows, not written out, 5 groups", "HashJoinExec"],
+        &["NestedLoopJoinExec"],
+    )
+    .await;
+    // Keys of both sides, a frozen column of both, or an extremum of each group need the pairs side by side.
+    for objective in [
+        "SELECT SUM(t.n * t.n) FROM (SELECT u.id, v.id AS other, COUNT(*) AS n FROM u, v WHERE inner_product(u.e, v.e) > 0.1 GROUP BY u.id, v.id) t",
+        "SELECT SUM(u.w * (u.id - v.id)) FROM u, v",
+        "SELECT SUM(t.n) FROM (SELECT u.id, MAX(inner_product(u.e, v.e)) AS n FROM u, v GROUP BY u.id) t",
+    ] {
+        explain(&s, &format!("TRAIN MINIMIZE ({objective})"), &["stage 1|frozen rows|35"], &["not written out"]).await;
+    }
+}

@@ -83,6 +83,41 @@ async fn the_order_of_many_rows_changes_nothing_but_rounding() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cross_product_learns_what_its_pairs_written_out_do() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE a (id BIGINT, y DOUBLE, e DOUBLE[5] LEARNABLE DEFAULT init_normal(0, 0.5)); INSERT INTO a (id, y) SELECT value, sin(value) FROM range(83);
+         CREATE TABLE b (id BIGINT, x DOUBLE, e DOUBLE[5] LEARNABLE DEFAULT init_normal(0, 0.4)); INSERT INTO b (id, x) SELECT value, cos(value) FROM range(1200) WHERE value % 7 <> 3;
+         CREATE TABLE r (c DOUBLE LEARNABLE DEFAULT 0.3, shift DOUBLE LEARNABLE DEFAULT 0.1); INSERT INTO r DEFAULT VALUES",
+    )
+    .await;
+    for objective in [
+        "SELECT COUNT(*) + SUM(inner_product(a.e, b.e) * b.x) FROM a, b, r WHERE cosine_distance(a.e, b.e) < r.c AND b.x > 0 PAIRS",
+        "SELECT AVG(power(t.n - t.y, 2)) FROM (SELECT a.id, a.y, COUNT(*) + AVG(b.x * r.shift) AS n FROM a, b, r WHERE inner_product(a.e, b.e) > r.c PAIRS GROUP BY a.id, a.y) t",
+        "SELECT SUM(b.x) FROM b WHERE EXISTS (SELECT 1 FROM a, r WHERE array_distance(a.e, b.e) < r.c PAIRS)",
+        "SELECT MAX(inner_product(a.e, b.e) - r.shift) + VAR_POP(inner_product(a.e, b.e) * b.x) FROM a, b, r WHERE inner_product(a.e, b.e) > r.c PAIRS",
+    ] {
+        // A frozen condition on both sides makes the exact engine join them.
+        let mut computed = s.relaxed(&format!("TRAIN MINIMIZE ({})", objective.replace("PAIRS", ""))).await.unwrap();
+        let mut written = s.relaxed(&format!("TRAIN MINIMIZE ({})", objective.replace("PAIRS", "AND a.id + b.id >= 0"))).await.unwrap();
+        near(&[computed.value().unwrap()], &[written.value().unwrap()], 1e-9);
+        let columns: Vec<String> = written.columns().map(String::from).collect();
+        for column in columns {
+            let (ours, theirs) = (computed.gradient(&column).unwrap_or_default().to_vec(), written.gradient(&column).unwrap_or_default());
+            near(&ours, theirs, 1e-9);
+        }
+        near(&[computed.exact().await.unwrap().unwrap()], &[written.exact().await.unwrap().unwrap()], 1e-9);
+    }
+    run(
+        &s,
+        "TRAIN MINIMIZE (SELECT AVG(power(t.n - t.y, 2)) FROM (SELECT a.id, a.y, COUNT(*) AS n FROM a, b, r WHERE inner_product(a.e, b.e) > r.c GROUP BY a.id, a.y) t) \
+         FOR 2 EPOCHS BATCH 9",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn noisy_least_squares_reach_the_regression_of_the_exact_engine() {
     let s = line().await;
     run(&s, "CREATE TABLE n AS SELECT x, y + sin(id * 12.9898) AS y FROM d").await;

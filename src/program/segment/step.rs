@@ -62,18 +62,10 @@ impl Step {
         let Op::Segment(segment, segments) = graph.node(value).op else { unreachable!("a step computes a whole-segment operation") };
         let (child, parent) = graph.sides(segments);
         let (rows, count) = (graph.rows(child), graph.rows(parent));
-        let mut starts = vec![0; count + 1];
-        match segments {
-            Segments::All(_) => starts[1] = rows as u32,
-            Segments::Of(index) => {
-                for &p in graph.0.borrow().indices[index.0 as usize].rows.iter() {
-                    starts[p as usize + 1] += 1;
-                }
-                for p in 0..count {
-                    starts[p + 1] += starts[p];
-                }
-            }
-        }
+        let starts = match segments {
+            Segments::All(_) => vec![0, rows as u32],
+            Segments::Of(index) => graph.0.borrow().indices[index.0 as usize].rows.starts(count),
+        };
         let blocks = blocks(segment, &starts, sampled);
         Self { value, segment, segments, child: child.0 as usize, parent: parent.0 as usize, starts, blocks }
     }
