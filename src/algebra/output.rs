@@ -8,7 +8,7 @@ impl OutputValue {
         match self {
             OutputValue::Aggregate { aggregate, .. } => !matches!(aggregate, Aggregate::Min | Aggregate::Max | Aggregate::Quantile(_)),
             OutputValue::Moment { .. } => true,
-            OutputValue::Row(_) | OutputValue::Ranked { .. } | OutputValue::Running { .. } | OutputValue::First { .. } => false,
+            _ => false,
         }
     }
 }

@@ -13,10 +13,10 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn array(&mut self, value: &Expression, label: &str) -> Number {
         let graph = self.graph();
         self.note(label, "segment-select: the rows one after another");
-        if self.rows.count == 0 {
+        if self.rows.count() == 0 {
             return Number { value: graph.number(0.0), presence: Some(graph.number(0.0)) };
         }
-        let x = self.expression(value);
+        let x = self.numeric(value);
         let refused = |what: &str, hint: &str| Err(Error::new(format!("{label} {what}")).at(Place::Expression(label.into())).hint(hint));
         let checked = match (self.length_of_groups(), x.presence) {
             (Err((one, other)), _) => refused(
@@ -36,10 +36,10 @@ impl<R: Lanes> Workplace<'_, R> {
 
     /// How many rows each group has, or two numbers of rows that differ.
     pub(super) fn length_of_groups(&self) -> Result<usize, (usize, usize)> {
-        let Some((of_row, _)) = self.rows.groups.as_ref().filter(|_| self.stage.grouping == Grouping::Keys) else {
-            return Ok(self.rows.count);
+        let Some(groups) = self.rows.groups.as_ref().filter(|_| self.stage.grouping == Grouping::Keys) else {
+            return Ok(self.rows.count());
         };
-        let mut lengths = of_row.chunk_by(|a, b| a == b).map(<[u32]>::len);
+        let mut lengths = groups.of_row.chunk_by(|a, b| a == b).map(<[u32]>::len);
         let first = lengths.next().unwrap_or(0);
         lengths.find(|n| *n != first).map_or(Ok(first), |other| Err((first, other)))
     }

@@ -19,7 +19,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 Source::Table(_) => Some(self.all.dimensions[*column].clone()),
                 Source::Stage(stage) => self.all.finished[stage].dimensions[*column].clone(),
             },
-            Expression::Unary(_, x) | Expression::Detach(x) => self.dimensions_of(x),
+            Expression::Unary(_, x) | Expression::Step(_, x) | Expression::Detach(x) => self.dimensions_of(x),
             Expression::Binary(_, a, b) => self.dimensions_of(a).or_else(|| self.dimensions_of(b)),
             Expression::Vector(f, arguments) => {
                 let known: Vec<_> = arguments.iter().map(|a| self.dimensions_of(a)).collect();
@@ -36,10 +36,11 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn dimensions_of_output(&self, output: &OutputValue) -> Option<Vec<usize>> {
         match output {
             OutputValue::Row(value) | OutputValue::First { value, .. } => self.dimensions_of(value),
-            OutputValue::Array(value) if self.rows.count > 0 => {
+            OutputValue::Array(value) if self.rows.count() > 0 => {
                 Some([vec![self.length_of_groups().ok()?], self.dimensions_of(value)?].concat())
             }
             OutputValue::Array(_) => None,
+            OutputValue::Stacked { stages, column } => self.all.finished[stages[0]].dimensions[*column].clone(),
             _ => Some(vec![]),
         }
     }

@@ -18,30 +18,35 @@ impl<R: Lanes> Workplace<'_, R> {
         let graph = self.graph();
         let value = self.guarded(x, 0.0);
         let value = self.through(value);
-        let (segments, weights) = (self.segments(), weight.unwrap_or_else(|| graph.number(1.0)));
+        let weights = weight.unwrap_or_else(|| graph.number(1.0));
         let unit = self.unit(label, x, Boundary::Run);
-        let shape = self.all.softness.sigmoid;
+        let between = self.between(p, value, weights, unit);
+        if let Some(sharp) = self.sharp(unit) {
+            let exact = self.between(p, value, self.twin(weights), sharp);
+            self.with_twin(between, exact);
+        }
+        let between = self.through(between);
+        let some = self.some(rows);
+        let value = some.map_or(between, |some| graph.select(some, between, graph.number(0.0)));
+        Number { value, presence: self.presence_of_group(weight, some) }
+    }
+
+    /// Between the two order statistics around the place.
+    fn between(&mut self, p: f64, value: Value, weights: Value, unit: Value) -> Value {
+        let (graph, segments, shape) = (self.graph(), self.segments(), self.all.softness.sigmoid);
+        let rows = self.sum(weights);
         let (zero, half, one) = (graph.number(0.0), graph.number(0.5), graph.number(1.0));
         let h = graph.multiply(graph.binary(Binary::Greatest, graph.subtract(rows, one), zero), graph.number(p));
         let below = graph.unary(Unary::Floor, h);
         // The last value has half a row above it, or half of what there is.
         let least = graph.multiply(half, graph.binary(Binary::Least, rows, one));
-        let sharp = self.sharp(unit);
-        let mut statistic = |place: Value| {
+        let statistic = |place: Value| {
             // F(-x) = 1 - F(x): the weight above q.
             let above = graph.subtract(graph.subtract(rows, place), half);
-            let at = |weights, unit| graph.root(shape, value, weights, graph.binary(Binary::Greatest, above, least), unit, segments);
-            let relaxed = at(weights, unit);
-            let Some(sharp) = sharp else { return relaxed };
-            let exact = at(self.twin(weights), sharp);
-            self.with_twin(relaxed, exact);
-            self.through(relaxed)
+            graph.root(shape, value, weights, graph.binary(Binary::Greatest, above, least), unit, segments)
         };
         let (lower, upper) = (statistic(below), statistic(graph.add(below, one)));
         let share = graph.subtract(h, below);
-        let between = graph.add(graph.multiply(graph.complement(share), lower), graph.gate(share, upper));
-        let some = self.some(rows);
-        let value = some.map_or(between, |some| graph.select(some, between, zero));
-        Number { value, presence: self.presence_of_group(weight, some) }
+        graph.add(graph.multiply(graph.complement(share), lower), graph.gate(share, upper))
     }
 }

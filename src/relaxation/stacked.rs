@@ -44,16 +44,22 @@ impl<R: Lanes> Workplace<'_, R> {
             columns =
                 columns.chunks(2).map(|pair| if let [first, second] = pair { self.pair(*first, *second, last) } else { pair[0] }).collect();
         }
-        columns.pop().map(|(_, value)| value)
+        let (domain, value) = columns.pop()?;
+        // All rows are those of one stage.
+        Some(if domain == self.domain { value } else { self.placed((domain, value), 0, self.domain) })
     }
 
     fn pair(&self, first: (Domain, Value), second: (Domain, Value), last: bool) -> (Domain, Value) {
         let graph = self.graph();
         let (above, below) = (graph.rows(first.0), graph.rows(second.0));
         let both = if last { self.domain } else { graph.domain("rounds", above + below) };
-        let part = |(domain, value): (Domain, Value), start: usize, rows: usize| {
-            graph.segment_sum(value, graph.index(domain, both, (start as u32..(start + rows) as u32).collect()))
-        };
-        (both, graph.add(part(first, 0, above), part(second, above, below)))
+        (both, graph.add(self.placed(first, 0, both), self.placed(second, above, both)))
+    }
+
+    /// A column as a part of a longer one, 0 elsewhere.
+    fn placed(&self, (domain, value): (Domain, Value), start: usize, of: Domain) -> Value {
+        let graph = self.graph();
+        let rows = start as u32..(start + graph.rows(domain)) as u32;
+        graph.segment_sum(value, graph.index(domain, of, rows.collect()))
     }
 }

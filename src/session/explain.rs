@@ -171,6 +171,9 @@ fn temperature_lines(how: &How, gaps: &[Gap], scales: &[(Slot, f64)]) -> Vec<Lin
     let first = how.temperature;
     let temperature = how.final_temperature.map_or(first.to_string(), |last| format!("{first} to {last}, geometric"));
     let mut lines: Vec<Line> = vec![("run".into(), "temperature", temperature)];
+    if how.softness.straight_through {
+        lines.push(("run".into(), "forward", "exact: values are those of the exact query, gradients are relaxed".into()));
+    }
     for gap in gaps {
         let scale = gap.scale.and_then(|slot| scales.iter().find(|(s, _)| *s == slot)).map_or(1.0, |(_, scale)| *scale);
         lines.push(("run".into(), "scale", format!("{}: {scale:.6}", gap.label)));

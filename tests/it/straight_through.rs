@@ -84,6 +84,15 @@ async fn steps_have_the_slope_of_their_argument() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_that_values_are_exact() {
+    let s = three_rows().await;
+    let text = crate::rows(&s, "EXPLAIN TRAIN MINIMIZE (SELECT SUM(round(x * a)) FROM r, m) RELAX (forward => 'exact')").await;
+    for piece in ["run|forward|exact", "round -> exact, with the gradient of its argument"] {
+        assert!(text.contains(piece), "without {piece}:\n{text}");
+    }
+}
+
 /// A step that the relaxed query refuses is learned through.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_number_is_learned() {
