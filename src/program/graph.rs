@@ -237,6 +237,11 @@ impl Graph {
         if let Op::Constant(bits) = self.node(value).op { Some(f64::from_bits(bits)) } else { None }
     }
 
+    /// The constant that a number or every element of a vector is, if it is one.
+    fn everywhere(&self, value: Value) -> Option<f64> {
+        if let Op::Spread(number) = self.node(value).op { self.constant(number) } else { self.constant(value) }
+    }
+
     /// The residual column that a value is, if it is one.
     pub fn residual_slot(&self, value: Value) -> Option<Slot> {
         if let Op::Residual(slot) = self.node(value).op { Some(slot) } else { None }
@@ -280,8 +285,10 @@ impl Graph {
         use Binary::{Add, Divide, Gate, Multiply, Power, Subtract};
         let (left, right) = (self.node(a), self.node(b));
         assert_eq!(left.width, right.width, "elementwise operands have the same width");
-        match (function, self.constant(a), self.constant(b)) {
-            (_, Some(x), Some(y)) => return self.number(function.value(x, y)),
+        if let (Some(x), Some(y)) = (self.constant(a), self.constant(b)) {
+            return self.number(function.value(x, y));
+        }
+        match (function, self.everywhere(a), self.everywhere(b)) {
             (Add, Some(0.0), _) | (Multiply | Gate, Some(1.0), _) => return b,
             (Add | Subtract, _, Some(0.0)) | (Multiply | Divide, _, Some(1.0)) => return a,
             (Gate, _, Some(1.0)) => return a,
