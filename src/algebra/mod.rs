@@ -387,6 +387,8 @@ impl Vector {
 pub struct Rows<R> {
     /// How many rows each factor has. Most stages have one; none is empty unless it is the only one.
     pub factors: Vec<usize>,
+    /// Where only some of the combinations are rows: the row of each factor in each of them.
+    pub chosen: Option<Vec<Arc<[u32]>>>,
     /// One for each residual of the stage.
     pub columns: Vec<Column<R>>,
     pub groups: Option<Groups>,
@@ -403,7 +405,7 @@ pub struct Groups {
 
 impl<R> Rows<R> {
     pub fn count(&self) -> usize {
-        self.factors.iter().product()
+        self.chosen.as_ref().and_then(|rows| rows.first()).map_or_else(|| self.factors.iter().product(), |rows| rows.len())
     }
 }
 

@@ -214,6 +214,16 @@ impl Graph {
         if let Op::Gather(x, index) = self.node(value).op { Some((x, index)) } else { None }
     }
 
+    /// The margin whose distribution function a value is, where it is there. It tells apart what rounds to the same degree.
+    pub fn margin(&self, value: Value) -> Option<Value> {
+        use Unary::{CauchyCdf, ExponentialCdf, LaplaceCdf, LinearCdf, Sigmoid};
+        match self.node(value).op {
+            Op::Unary(Sigmoid | LaplaceCdf | CauchyCdf | LinearCdf | ExponentialCdf, margin) => Some(margin),
+            Op::Binary(Binary::Gate, _, degree) => self.margin(degree),
+            _ => None,
+        }
+    }
+
     pub fn domain_of(&self, value: Value) -> Domain {
         self.node(value).domain
     }

@@ -150,6 +150,12 @@ impl<R: kernel::Lanes> Machine<R> {
         }
     }
 
+    /// Reads through other row numbers from now on. Sums are placed when a machine is built: none may follow this index.
+    pub fn read_through(&mut self, index: Index, rows: Arc<[u32]>) {
+        debug_assert!(self.memory.indices[index.0 as usize].len() == rows.len());
+        self.memory.indices[index.0 as usize] = Rows::Stored(rows);
+    }
+
     /// Runs later steps over these rows only, one entry a domain.
     pub fn activate(&mut self, active: &[Active]) {
         for (ours, theirs) in self.active.iter_mut().zip(active) {

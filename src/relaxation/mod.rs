@@ -6,6 +6,7 @@
 
 mod aggregate;
 mod array;
+mod candidates;
 mod case;
 mod comparison;
 mod dimensions;
@@ -24,6 +25,7 @@ mod top_k;
 mod vector;
 mod window;
 
+pub use candidates::{Kept, candidates};
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
@@ -46,11 +48,20 @@ pub struct Softness {
     pub smooth_max: bool,
     /// Values are those of the exact query; only gradients are relaxed.
     pub straight_through: bool,
+    /// How many combinations of a cross product with a live condition are kept for each row; `None` for all.
+    pub candidates: Option<usize>,
 }
 
 impl Default for Softness {
     fn default() -> Self {
-        Self { sigmoid: Unary::Sigmoid, logic: Logic::Product, auto_scale: true, smooth_max: false, straight_through: false }
+        Self {
+            sigmoid: Unary::Sigmoid,
+            logic: Logic::Product,
+            auto_scale: true,
+            smooth_max: false,
+            straight_through: false,
+            candidates: None,
+        }
     }
 }
 
@@ -73,6 +84,13 @@ pub struct Relaxed<R> {
     pub gaps: Vec<Gap>,
     pub sample: Option<Sample>,
     pub notes: Vec<Note>,
+    stages: Vec<StageRows>,
+}
+
+/// The rows of a stage in the program: their weight, and how they refer to those of its factors.
+struct StageRows {
+    weight: Option<Value>,
+    along: Vec<Option<Index>>,
 }
 
 /// A live value: what it is, and the degree to which it is not NULL (`None`: it never is).
@@ -156,8 +174,9 @@ pub fn relax<R: Lanes>(
     if let Some(error) = Error::all(refusals) {
         return Err(error);
     }
-    let outputs = finished.pop().map_or(vec![], |answer| answer.outputs);
-    Ok(Relaxed { graph, residuals, outputs, parameters, temperature, gaps, sample, notes })
+    let outputs = finished.last_mut().map_or(vec![], |answer| std::mem::take(&mut answer.outputs));
+    let stages = finished.into_iter().map(|stage| stage.rows).collect();
+    Ok(Relaxed { graph, residuals, outputs, parameters, temperature, gaps, sample, notes, stages })
 }
 
 impl<R> Relaxed<R> {
@@ -191,6 +210,7 @@ struct Finished {
     outputs: Vec<Number>,
     /// Of each output, as [`Workplace::dimensions_of`] tells.
     dimensions: Vec<Option<Vec<usize>>>,
+    rows: StageRows,
 }
 
 /// A stage while its operators are relaxed.
@@ -214,7 +234,15 @@ struct Workplace<'s, R> {
 impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
         let each: Vec<Domain> = rows.factors.iter().map(|count| self.graph.domain(&stage.name, *count)).collect();
-        let (domain, along) = self.graph.product(&stage.name, &each);
+        let (domain, along) = match &rows.chosen {
+            None => self.graph.product(&stage.name, &each),
+            Some(chosen) => {
+                let domain = self.graph.domain(&stage.name, rows.count());
+                let index =
+                    |(factor, rows): (&Domain, &Arc<[u32]>)| (*factor != ONE).then(|| self.graph.index(domain, *factor, rows.clone()));
+                (domain, each.iter().zip(chosen).map(index).collect())
+            }
+        };
         let factors: Vec<(Domain, Option<Index>)> = each.into_iter().zip(along).collect();
         let groups = match (&rows.groups, stage.grouping) {
             (Some(Groups { factor, of_row, count }), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
@@ -484,6 +512,7 @@ impl<R: Lanes> Workplace<'_, R> {
             .collect();
         let domain = if stage.grouping == Grouping::Partitions { self.domain } else { self.groups.0 };
         let dimensions = stage.outputs.iter().map(|output| self.dimensions_of_output(&output.value)).collect();
-        Finished { domain, outputs, dimensions }
+        let rows = StageRows { weight, along: self.factors.iter().map(|f| f.1).collect() };
+        Finished { domain, outputs, dimensions, rows }
     }
 }

@@ -23,13 +23,15 @@ pub fn scales<R: Lanes>(relaxed: &Relaxed<R>, residuals: &Arc<Vec<Vec<R>>>, para
             Some(pairs) => {
                 let doubled = || Arc::new(residuals.iter().map(|column| column.iter().map(|x| x.wide()).collect()).collect());
                 let residuals: &Arc<Vec<Vec<f64>>> = wide.get_or_insert_with(doubled);
-                let machine = start.run(residuals, &moments(graph, first, presence_of_first, pairs));
+                let mut machine = start.machine(residuals, &moments(graph, first, presence_of_first, pairs));
+                machine.run();
                 let [weight, mean, first, second] = [0, 1, 2, 3].map(|output| machine.output(output)[0]);
                 scale(mean, second / weight - (first / weight).powi(2))
             }
             None => {
                 let outputs: Vec<Value> = gap.gaps.iter().flat_map(|g| [g.value, presence(g)]).map(|v| graph.detach(v)).collect();
-                let machine = start.run(residuals, &outputs);
+                let mut machine = start.machine(residuals, &outputs);
+                machine.run();
                 let rows = (0..gap.gaps.len()).flat_map(|g| weighted(machine.output(2 * g), machine.output(2 * g + 1)));
                 spread(&rows.collect::<Vec<_>>())
             }
@@ -40,17 +42,17 @@ pub fn scales<R: Lanes>(relaxed: &Relaxed<R>, residuals: &Arc<Vec<Vec<R>>>, para
 }
 
 /// Where training starts.
-struct Start<'a, R> {
-    relaxed: &'a Relaxed<R>,
-    parameters: &'a [Vec<R>],
-    temperature: f64,
-    /// The scales of the gaps before, and of this one.
-    scales: &'a [(Slot, f64)],
+pub(super) struct Start<'a, R> {
+    pub relaxed: &'a Relaxed<R>,
+    pub parameters: &'a [Vec<R>],
+    pub temperature: f64,
+    /// Scales of gaps, as far as they are known.
+    pub scales: &'a [(Slot, f64)],
 }
 
 impl<R: Lanes> Start<'_, R> {
-    /// A machine of these outputs that has run there.
-    fn run<S: Lanes>(&self, residuals: &Arc<Vec<Vec<S>>>, outputs: &[Value]) -> Machine<S> {
+    /// A machine of these outputs that is ready to run there.
+    pub(super) fn machine<S: Lanes>(&self, residuals: &Arc<Vec<Vec<S>>>, outputs: &[Value]) -> Machine<S> {
         let mut machine = Machine::build(&self.relaxed.graph, residuals.clone(), outputs, false);
         for (slot, values) in self.parameters.iter().enumerate() {
             machine.parameter_mut(slot as Slot).iter_mut().zip(values).for_each(|(ours, value)| *ours = S::of(value.wide()));
@@ -62,7 +64,6 @@ impl<R: Lanes> Start<'_, R> {
         if let Some(sample) = &self.relaxed.sample {
             machine.set(sample.scale, 1.0);
         }
-        machine.run();
         machine
     }
 }

@@ -7,7 +7,7 @@ use crate::algebra::{Pipeline, Rows};
 use crate::error::{Error, Result, both};
 use crate::grammar::Relaxed;
 use crate::program::{Machine, Slot};
-use crate::relaxation::{self, Relaxed as RelaxedRows, Softness};
+use crate::relaxation::{self, Kept, Relaxed as RelaxedRows, Softness};
 use crate::split::{AnswerColumn, Materialized, Part};
 use crate::table;
 use arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, RecordBatchOptions};
@@ -39,11 +39,14 @@ pub(super) fn prepare(
     (softness, temperature): (Softness, f64),
 ) -> Result<Prepared> {
     let parameters: Vec<_> = columns.iter().map(|c| c.parameter.clone()).collect();
+    let start = learn::start(columns);
+    let Kept { rows, scales, notes } = relaxation::candidates(pipeline, rows, &parameters, &start, (softness, temperature), false)?;
     let mut relaxed = relaxation::relax(pipeline, rows, &parameters, softness, false)?;
+    relaxed.notes.extend(notes);
     let outputs = learn::output_values(&relaxed.graph, &relaxed.outputs);
     let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
     let mut machine = Machine::build(&relaxed.graph, residuals.clone(), &outputs, false);
-    let scales = learn::begin(&mut machine, &relaxed, &residuals, columns, temperature);
+    let scales = learn::begin(&mut machine, &relaxed, &residuals, columns, (temperature, scales));
     Ok(Prepared { relaxed, machine, scales })
 }
 

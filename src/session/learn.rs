@@ -5,7 +5,7 @@ use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
 use crate::program::{Graph, Lanes, Machine, Sampling, Slot, Value, gradient};
-use crate::relaxation::{self, Note, Number, Relaxed, STOPS, Softness};
+use crate::relaxation::{self, Kept, Note, Number, Relaxed, STOPS, Softness};
 use crate::split::Materialized;
 use crate::training::{self, Program, Projection, Sample, Settings, Step};
 use std::sync::Arc;
@@ -62,9 +62,12 @@ pub(super) fn ready<R: Lanes>(
         return Err(Error::new(format!("BATCH draws from at most {} rows, and the outermost aggregate has {pairs}", u32::MAX))
             .hint("leave BATCH out, or aggregate the pairs of each row first: SELECT AVG(...) FROM (SELECT ... GROUP BY a.id)"));
     }
-    let most_rows = rows.iter().map(|r| r.count()).max().unwrap_or(1);
     let parameters: Vec<Parameter> = columns.iter().map(|c| c.parameter.clone()).collect();
+    let Kept { rows, scales, notes } =
+        relaxation::candidates(&pipeline, rows, &parameters, &start(columns), (softness, temperature), batch)?;
+    let most_rows = rows.iter().map(|r| r.count()).max().unwrap_or(1);
     let mut relaxed = relaxation::relax(&pipeline, rows, &parameters, softness, batch)?;
+    relaxed.notes.extend(notes);
     let graph = relaxed.graph.clone();
     let gradients = gradient(&graph, relaxed.objective().value, &relaxed.parameters);
     let reached: Vec<usize> = (0..columns.len()).filter(|i| gradients[*i].is_some()).collect();
@@ -76,7 +79,7 @@ pub(super) fn ready<R: Lanes>(
     }
     let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
     let mut machine = Machine::build(&graph, residuals.clone(), &outputs, batch);
-    let scales = begin(&mut machine, &relaxed, &residuals, columns, temperature);
+    let scales = begin(&mut machine, &relaxed, &residuals, columns, (temperature, scales));
     let sample = relaxed.sample.as_ref().map(|s| Sample {
         rows: s.rows,
         scale: s.scale,
@@ -112,16 +115,21 @@ fn apart(graph: &Graph, v: Value) -> Value {
     if graph.is_leaf(v) { graph.detach(v) } else { v }
 }
 
-/// Gives a machine the values of the columns, and its comparisons the scales that these have; returns the scales.
+/// The values of the columns in the precision of the run.
+pub(super) fn start<R: Lanes>(columns: &[Column]) -> Vec<Vec<R>> {
+    columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect()
+}
+
+/// Gives a machine the values of the columns, and its comparisons the scales that these have where they are not known; returns the scales.
 pub(super) fn begin<R: Lanes>(
     machine: &mut Machine<R>,
     relaxed: &Relaxed<R>,
     residuals: &Arc<Vec<Vec<R>>>,
     columns: &[Column],
-    temperature: f64,
+    (temperature, scales): (f64, Option<Vec<(Slot, f64)>>),
 ) -> Vec<(Slot, f64)> {
-    let start: Vec<Vec<R>> = columns.iter().map(|c| c.values.iter().map(|x| R::of(*x)).collect()).collect();
-    let scales = relaxation::scales(relaxed, residuals, &start, temperature);
+    let start = start(columns);
+    let scales = scales.unwrap_or_else(|| relaxation::scales(relaxed, residuals, &start, temperature));
     settle(machine, relaxed, &scales, &start, temperature);
     scales
 }

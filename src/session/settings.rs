@@ -78,6 +78,7 @@ fn estimator(options: &mut Options, batch: bool) -> Estimator {
         options.refuse("samples", "samples are of the perturbed estimator".into(), "estimator => 'perturbed', samples => 16");
         return Estimator::Relaxed;
     }
+    options.refuse("candidates", "the perturbed estimator runs the whole query: it has no candidates".into(), "leave candidates out");
     if batch {
         options.refuse("estimator", "the perturbed estimator runs the whole query: it has no BATCH".into(), "leave BATCH out");
     }
@@ -94,6 +95,7 @@ fn softness(options: &mut Options) -> Softness {
     let smooth_max = options.boolean("smooth_max");
     let logic = options.one_of("logic", &["product", "godel", "lukasiewicz"]);
     let straight_through = options.one_of("forward", &["relaxed", "exact"]) == "exact";
+    let candidates = options.count("candidates");
     Softness {
         sigmoid: match sigmoid {
             "laplace" => Unary::LaplaceCdf,
@@ -109,6 +111,7 @@ fn softness(options: &mut Options) -> Softness {
         auto_scale: scale == "auto",
         smooth_max,
         straight_through,
+        candidates,
     }
 }
 
@@ -176,6 +179,13 @@ impl<'a> Options<'a> {
                 default
             }
         }
+    }
+
+    /// A whole number of at least 1, where it is given.
+    fn count(&mut self, name: &'static str) -> Option<usize> {
+        let is_given = self.given.iter().any(|o| o.name == name);
+        let number = self.number(name, 100.0, "a whole number of at least 1", |x| x >= 1.0 && x.fract() == 0.0 && x <= f64::from(u32::MAX));
+        is_given.then_some(number as usize)
     }
 
     fn positive(&mut self, name: &'static str, default: f64) -> f64 {

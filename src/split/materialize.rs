@@ -158,7 +158,7 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionCont
         columns.push(column(array, number(factor), residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone())))?);
     }
     let rows = if is_empty { vec![0] } else { factors.iter().map(RecordBatch::num_rows).collect() };
-    Ok((Rows { factors: rows, columns, groups }, shown, finished))
+    Ok((Rows { factors: rows, chosen: None, columns, groups }, shown, finished))
 }
 
 /// Rows are numbered in 32 bits, but for those of a cross product of which only sums are read.

@@ -319,6 +319,18 @@ async fn a_cross_product_is_not_written_out_where_only_its_sums_are_read() {
         &["NestedLoopJoinExec"],
     )
     .await;
+    for (most, said) in [
+        (3, "for each of 5 rows the 3 combinations of greatest weight, chosen once, when training starts"),
+        (7, "all of them, for there are only 7 for each row"),
+    ] {
+        explain(
+            &s,
+            &format!("TRAIN MINIMIZE (SELECT COUNT(*) FROM u, v, m WHERE cosine_distance(u.e, v.e) < m.a) RELAX (candidates => {most})"),
+            &["cross product of 5 x 7 rows, not written out, one group", &format!("stage 1|relaxed|candidates => {most} -> {said}")],
+            &[],
+        )
+        .await;
+    }
     // Keys of both sides, a frozen column of both, or an extremum of each group need the pairs side by side.
     for objective in [
         "SELECT SUM(t.n * t.n) FROM (SELECT u.id, v.id AS other, COUNT(*) AS n FROM u, v WHERE inner_product(u.e, v.e) > 0.1 GROUP BY u.id, v.id) t",

@@ -117,6 +117,111 @@ async fn a_cross_product_learns_what_its_pairs_written_out_do() {
     .await;
 }
 
+/// Rows of two tables near six directions, ten of each table near each.
+async fn directions() -> Session {
+    let s = session().await;
+    let rows = |noise: f64| {
+        format!(
+            "SELECT value, make_array(cos(value % 6 + {noise} * sin(value * 7)), sin(value % 6 + {noise} * sin(value * 7)), 0.1 * cos(value * 3)) FROM range(60)"
+        )
+    };
+    run(
+        &s,
+        &format!(
+            "CREATE TABLE a (id BIGINT, e DOUBLE[3] LEARNABLE); INSERT INTO a {};
+             CREATE TABLE b (id BIGINT, e DOUBLE[3] LEARNABLE); INSERT INTO b {};
+             CREATE TABLE r (c DOUBLE LEARNABLE DEFAULT 0.005); INSERT INTO r DEFAULT VALUES",
+            rows(0.1),
+            rows(0.13)
+        ),
+    )
+    .await;
+    s
+}
+
+const TEN_NEAR: &str =
+    "SELECT AVG(power(t.n - 10, 2)) FROM (SELECT a.id, COUNT(*) AS n FROM a, b, r WHERE cosine_distance(a.e, b.e) < r.c GROUP BY a.id) t";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_the_nearest_rows() {
+    let s = directions().await;
+    let objective = "SELECT SUM(inner_product(a.e, b.e)) FROM a, b, r WHERE inner_product(a.e, b.e) > r.c - 1e3";
+    // The condition holds of all pairs, so that the sum tells which are there.
+    for most in [1, 7, 59] {
+        let value =
+            s.relaxed(&format!("TRAIN MINIMIZE ({objective}) RELAX (candidates => {most}, scale => 'none')")).await.unwrap().value();
+        let nearest = "SELECT inner_product(a.e, b.e) AS d, ROW_NUMBER() OVER (PARTITION BY a.id ORDER BY inner_product(a.e, b.e) DESC, b.id) AS n FROM a, b";
+        let exact = numbers(&s, &format!("SELECT SUM(d) FROM ({nearest}) t WHERE n <= {most}")).await;
+        near(&[value.unwrap()], &exact, 1e-9);
+    }
+    // Those of each row that the pairs are grouped by: here of the second table.
+    let by_b = "SELECT SUM(t.n * t.n) FROM (SELECT b.id, SUM(inner_product(a.e, b.e)) AS n FROM a, b, r WHERE inner_product(a.e, b.e) > r.c - 1e3 GROUP BY b.id) t";
+    let value = s.relaxed(&format!("TRAIN MINIMIZE ({by_b}) RELAX (candidates => 4, scale => 'none')")).await.unwrap().value();
+    let nearest = "SELECT b.id, inner_product(a.e, b.e) AS d, ROW_NUMBER() OVER (PARTITION BY b.id ORDER BY inner_product(a.e, b.e) DESC, a.id) AS n FROM a, b";
+    let exact = format!("SELECT SUM(n * n) FROM (SELECT SUM(d) AS n FROM ({nearest}) t WHERE n <= 4 GROUP BY id) u");
+    near(&[value.unwrap()], &numbers(&s, &exact).await, 1e-9);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_of_a_tidy_join_learn_nearly_the_same_and_all_rows_the_same_bits() {
+    // The embeddings are frozen here, and so are the distances: the exact engine joins.
+    let frozen = directions().await;
+    fails(
+        &frozen,
+        &format!("TRAIN r MINIMIZE ({TEN_NEAR}) RELAX (candidates => 15)"),
+        &["candidates => 15", "no cross join of the query has a live condition"],
+    )
+    .await;
+    let learned = async |options: &str| {
+        let s = directions().await;
+        let log = log(
+            &s,
+            &format!("TRAIN MINIMIZE ({TEN_NEAR}) USING adam (learning_rate => 0.01) FOR 150 STEPS RELAX (temperature => 0.3{options})"),
+        )
+        .await;
+        (rows(&s, "SELECT c, (SELECT SUM(e[1] * id) FROM a) FROM r").await, end(&log))
+    };
+    let (all, many, few) = (learned("").await, learned(", candidates => 60").await, learned(", candidates => 20").await);
+    assert_eq!(all.0, many.0);
+    let exact = [all.1.1, few.1.1];
+    assert!(exact[0] < 1.0 && exact[1] < 1.0, "{exact:?}");
+    // The exact objective is over all pairs, so the gap is what is left out and what is soft.
+    assert!((few.1.0 - few.1.1).abs() < 0.5, "{few:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candidates_are_refused_where_no_pair_can_be_left_out() {
+    let s = directions().await;
+    for objective in
+        ["SELECT SUM(inner_product(a.e, b.e)) FROM a, b", "SELECT SUM(a.e[1]) FROM a, b, r WHERE a.e[1] > r.c", "SELECT SUM(c * c) FROM r"]
+    {
+        for sentence in ["TRAIN MINIMIZE", "GRADIENT OF"] {
+            let sql = format!("{sentence} ({objective}) RELAX (candidates => 3)");
+            fails(
+                &s,
+                &sql,
+                &["candidates => 3", "no cross join of the query has a live condition", "hint: compare learnable columns of both tables"],
+            )
+            .await;
+        }
+    }
+    let train = |options: &str| format!("TRAIN MINIMIZE ({TEN_NEAR}) RELAX ({options})");
+    for wrong in ["0", "2.5", "'all'"] {
+        fails(
+            &s,
+            &train(&format!("candidates => {wrong}")),
+            &["candidates must be a whole number of at least 1", "such as candidates => 100"],
+        )
+        .await;
+    }
+    fails(
+        &s,
+        &train("candidates => 3, estimator => 'perturbed'"),
+        &["the perturbed estimator runs the whole query", "leave candidates out"],
+    )
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn noisy_least_squares_reach_the_regression_of_the_exact_engine() {
     let s = line().await;
