@@ -148,3 +148,52 @@ pub fn threshold(x: &[Vec<f32>; 5], y: &[f32], actual: f32, c: &[f32; 5], unit: 
     }
     2.0 * hit_sum / whole
 }
+
+/// `SUM(n + s + a + m)` over groups of equal size, with the COUNT, SUM, AVG and expected MAX of the rows that pass a soft
+/// threshold, each group weighted by its presence; and its slope. `order` holds each group's rows, the greatest `x` first: `x`
+/// is frozen, so that a loop sorts once and not in each step.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+pub fn uncertain_count(size: usize, score: &[f32], x: &[f32], order: &[u32], c: f32, unit: f32) -> (f64, f32) {
+    const LANES: usize = 16;
+    let (mut w, mut gain) = (vec![0.0f32; size], vec![0.0f32; size]);
+    let (mut value, mut slope) = (0.0f64, 0.0f64);
+    for ((score, x), order) in score.chunks_exact(size).zip(x.chunks_exact(size)).zip(order.chunks_exact(size)) {
+        let (mut counts, mut sums, mut absences) = ([0.0f32; LANES], [0.0f32; LANES], [0.0f32; LANES]);
+        for ((w, score), x) in w.chunks_mut(LANES).zip(score.chunks(LANES)).zip(x.chunks(LANES)) {
+            for (((((w, &score), &x), n), s), q) in w.iter_mut().zip(score).zip(x).zip(&mut counts).zip(&mut sums).zip(&mut absences) {
+                *w = 1.0 / (1.0 + Real::exp(-(score - c) * unit));
+                *n += *w;
+                *s += *w * x;
+                *q += Real::ln_1p(-*w);
+            }
+        }
+        let (n, s) = (counts.iter().sum::<f32>(), sums.iter().sum::<f32>());
+        let absent = Real::exp(absences.iter().sum::<f32>());
+        let present = 1.0 - absent;
+        let mut best = 0.0f32;
+        for &row in order.iter().rev() {
+            let row = row as usize;
+            gain[row] = x[row] - best;
+            best = w[row] * x[row] + (1.0 - w[row]) * best;
+        }
+        let mut chance = 1.0f32;
+        for &row in order {
+            let row = row as usize;
+            gain[row] *= chance;
+            chance *= 1.0 - w[row];
+        }
+        let mean = s / n;
+        let plain = n + s + mean;
+        value += f64::from(present * plain + best);
+        let (by_count, by_sum, by_presence) = (present * (1.0 - mean / n), present * (1.0 + 1.0 / n), plain * absent);
+        let mut slopes = [0.0f32; LANES];
+        for ((w, gain), x) in w.chunks(LANES).zip(gain.chunks(LANES)).zip(x.chunks(LANES)) {
+            for (((&w, &gain), &x), slope) in w.iter().zip(gain).zip(x).zip(&mut slopes) {
+                let of_row = by_count + by_sum * x + by_presence / (1.0 - w) + gain;
+                *slope -= of_row * w * (1.0 - w);
+            }
+        }
+        slope += f64::from(slopes.iter().sum::<f32>());
+    }
+    (value, (slope * f64::from(unit)) as f32)
+}

@@ -215,6 +215,37 @@ fn threshold(bench: &Bench, criterion: &mut Criterion) {
     });
 }
 
+/// COUNT, SUM, AVG and MAX of the rows that pass a learned threshold: 1,000,000 rows in groups of 100.
+fn uncertain_count(bench: &Bench, criterion: &mut Criterion) {
+    let (n, size) = (1_000_000, 100);
+    let groups: Vec<u32> = (0..n as u32).map(|row| row / size as u32).collect();
+    let score: Vec<f32> = numbers(20, n).iter().map(|x| (x - 0.5) * 3.46).collect();
+    let x: Vec<f32> = numbers(21, n);
+    bench.table("readings", "g INT, score REAL, x REAL", vec![("g", integers(&groups)), ("score", reals(&score)), ("x", reals(&x))]);
+    bench.run("CREATE TABLE cut (c REAL LEARNABLE DEFAULT 0.5)");
+    bench.run("INSERT INTO cut DEFAULT VALUES");
+    let train = "TRAIN MINIMIZE (SELECT SUM(t.n + t.s + t.a + t.m) FROM (\
+         SELECT g, COUNT(*) AS n, SUM(x) AS s, AVG(x) AS a, MAX(x) AS m FROM readings, cut WHERE score > c GROUP BY g) t) \
+         USING adam (learning_rate => 0.001) RELAX (temperature => 0.1, final_temperature => 0.1, scale => 'none')";
+    bench.measure(criterion, "uncertain_count", "nabla", |steps| bench.train(train, steps));
+    let order: Vec<u32> = x
+        .chunks_exact(size)
+        .flat_map(|x| {
+            let mut order: Vec<u32> = (0..size as u32).collect();
+            order.sort_by(|a, b| x[*b as usize].total_cmp(&x[*a as usize]));
+            order
+        })
+        .collect();
+    let (mut c, mut adam) = ([0.5f32], Adam::new(1, 0.001));
+    bench.measure(criterion, "uncertain_count", "limit", |steps| {
+        timed(steps, || {
+            let (value, slope) = limits::uncertain_count(size, &score, &x, &order, c[0], 10.0);
+            std::hint::black_box(value);
+            adam.step(&mut c, &[slope]);
+        })
+    });
+}
+
 /// The overhead of a step: a query of 3 parameters over 1 row.
 fn step(bench: &Bench, criterion: &mut Criterion) {
     bench.run("CREATE TABLE point (x DOUBLE LEARNABLE DEFAULT 3, y DOUBLE LEARNABLE DEFAULT -2, z DOUBLE LEARNABLE DEFAULT 0.5)");
@@ -229,7 +260,12 @@ fn main() {
     let bench = Bench::new();
     let mut criterion = Criterion::default().configure_from_args();
     type Work = fn(&Bench, &mut Criterion);
-    let works: [(&str, Work, f64); 3] = [("factorize", factorize, 1.3), ("logistic", logistic, 1.2), ("threshold", threshold, 1.3)];
+    let works: [(&str, Work, f64); 4] = [
+        ("factorize", factorize, 1.3),
+        ("logistic", logistic, 1.2),
+        ("threshold", threshold, 1.3),
+        ("uncertain_count", uncertain_count, 1.5),
+    ];
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|c| name.starts_with(c.as_str()));
     for (_, work, _) in works.iter().filter(|w| is_chosen(w.0)) {
@@ -240,7 +276,7 @@ fn main() {
     }
     criterion.final_summary();
     println!(
-        "\n{:<12} {:>12} {:>12} {:>8} {:>8}   ({threads} thread{})",
+        "\n{:<16} {:>12} {:>12} {:>8} {:>8}   ({threads} thread{})",
         "work",
         "limit",
         "nabla",
@@ -250,10 +286,10 @@ fn main() {
     );
     for (name, _, goal) in works {
         if let (Some(limit), Some(ours)) = (bench.median(&format!("{name} limit")), bench.median(&format!("{name} nabla"))) {
-            println!("{name:<12} {:>9.3} ms {:>9.3} ms {:>8.2} {goal:>8.2}", limit * 1e3, ours * 1e3, ours / limit);
+            println!("{name:<16} {:>9.3} ms {:>9.3} ms {:>8.2} {goal:>8.2}", limit * 1e3, ours * 1e3, ours / limit);
         }
     }
     if let Some(ours) = bench.median("step nabla") {
-        println!("{:<12} {:>12} {:>9.3} us {:>8} {:>5} us", "step", "", ours * 1e6, "", 5);
+        println!("{:<16} {:>12} {:>9.3} us {:>8} {:>5} us", "step", "", ours * 1e6, "", 5);
     }
 }

@@ -90,30 +90,33 @@ pub(super) fn add<R: Real>(
     match sum {
         Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
         Sum::Segments { first, sums, runs, .. } => {
-            let runs = *runs;
-            let parents = Parents::new(index.expect("a segment sum has an index"), memory, chunk, *first);
+            let parents = Parents::new(index.expect("a segment sum has an index"), memory, chunk, *first, *runs);
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, memory, chunk, a, 1);
-                    match parents.places {
-                        Places::One(_) => sums[parents.of(0)] += R::of(all(a, chunk.len)),
-                        _ => (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane)),
+                    if parents.runs {
+                        parents.each_run(chunk.len, |parent, lanes| sums[parent] += R::of(all(part(a, &lanes), lanes.len())));
+                    } else {
+                        (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane));
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
                     let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-                    match parents.places {
-                        Places::One(_) => sums[parents.of(0)] += R::of(all_products(a, b, chunk.len)),
-                        _ => (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane) * number(b, lane)),
+                    if parents.runs {
+                        parents.each_run(chunk.len, |parent, lanes| {
+                            sums[parent] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()))
+                        });
+                    } else {
+                        (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane) * number(b, lane));
                     }
                 }
                 Term::Plain(v) => {
                     let v = vectors(w, memory, chunk, v, width);
-                    scatter_rows(&[R::ONE], v, chunk.len, parents, runs, sums);
+                    scatter_rows(&[R::ONE], v, chunk.len, parents, sums);
                 }
                 Term::Scaled(s, v) => {
                     let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
-                    scatter_rows(s, v, chunk.len, parents, runs, sums);
+                    scatter_rows(s, v, chunk.len, parents, sums);
                 }
                 Term::Outer(u, v) => {
                     let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
@@ -217,40 +220,54 @@ pub(super) fn add_totals<R: Real>(
 struct Parents<'a> {
     places: Places<'a>,
     first: usize,
+    /// Whether lanes of a parent mostly stand side by side.
+    runs: bool,
 }
 
 impl<'a> Parents<'a> {
     #[inline(always)]
-    fn new<R>(index: Index, memory: &'a Memory<R>, chunk: Chunk<'a>, first: usize) -> Self {
-        Self { places: memory.indices[index.0 as usize].places(chunk), first }
+    fn new<R>(index: Index, memory: &'a Memory<R>, chunk: Chunk<'a>, first: usize, runs: bool) -> Self {
+        let places = memory.indices[index.0 as usize].places(chunk);
+        Self { places, first, runs: runs || matches!(places, Places::One(_)) }
     }
 
     #[inline(always)]
     fn of(&self, lane: usize) -> usize {
         self.places.of(lane) - self.first
     }
+
+    /// Lanes side by side of one parent, run by run.
+    #[inline(always)]
+    fn each_run(&self, count: usize, mut add: impl FnMut(usize, Range<usize>)) {
+        if let Places::One(_) = self.places {
+            return add(self.of(0), 0..count);
+        }
+        let mut start = 0;
+        while start < count {
+            let parent = self.of(start);
+            let end = (start + 1..count).find(|lane| self.of(*lane) != parent).unwrap_or(count);
+            add(parent, start..end);
+            start = end;
+        }
+    }
+}
+
+/// The numbers of some lanes, where one number may stand for all.
+#[inline(always)]
+fn part<'a, R>(numbers: &'a [R], lanes: &Range<usize>) -> &'a [R] {
+    if numbers.len() == 1 { numbers } else { &numbers[lanes.clone()] }
 }
 
 /// Adds each row, scaled, to the sums of its parent.
 #[inline(always)]
-fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, runs: bool, sums: &mut [R]) {
+fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
     let width = v.width;
-    if let Places::One(_) = parents.places {
-        sum_rows(s, v, 0..count, &mut sums[parents.of(0) * width..][..width]);
+    if parents.runs {
+        parents.each_run(count, |parent, lanes| sum_rows(s, v, lanes, &mut sums[parent * width..][..width]));
         return;
     }
-    if !runs {
-        for lane in 0..count {
-            add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
-        }
-        return;
-    }
-    let mut start = 0;
-    while start < count {
-        let parent = parents.of(start);
-        let end = (start + 1..count).find(|lane| parents.of(*lane) != parent).unwrap_or(count);
-        sum_rows(s, v, start..end, &mut sums[parent * width..][..width]);
-        start = end;
+    for lane in 0..count {
+        add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
     }
 }
 
@@ -286,11 +303,11 @@ pub(super) fn add_both<R: Real>(
     let s = flat(w, memory, chunk, factor, 1);
     let [one, two] = scatters;
     let (a, b) = (vectors(w, memory, chunk, one.vectors, one.width as usize), vectors(w, memory, chunk, two.vectors, two.width as usize));
-    let of_a = Parents::new(one.index, memory, chunk, *first1);
-    let of_b = Parents::new(two.index, memory, chunk, *first2);
-    if *runs1 || *runs2 {
-        scatter_rows(s, a, chunk.len, of_a, *runs1, sums1);
-        scatter_rows(s, b, chunk.len, of_b, *runs2, sums2);
+    let of_a = Parents::new(one.index, memory, chunk, *first1, *runs1);
+    let of_b = Parents::new(two.index, memory, chunk, *first2, *runs2);
+    if of_a.runs || of_b.runs {
+        scatter_rows(s, a, chunk.len, of_a, sums1);
+        scatter_rows(s, b, chunk.len, of_b, sums2);
         return;
     }
     for lane in 0..chunk.len {

@@ -72,8 +72,8 @@ pub(super) enum Part {
     Value,
     /// For each row, the degree to which no better row is present.
     Chance,
-    /// For each row, the expected greatest value of the rows after it.
-    Rest,
+    /// For each row, that degree times what the row's value exceeds the expected greatest of the rows after it.
+    Gain,
 }
 
 impl Segment {
@@ -198,9 +198,9 @@ pub(super) fn adjoints(graph: &Graph, value: Value, segment: Segment, segments: 
         Segment::Extremum { values, weights, part } => {
             assert!(part == Part::Value, "an extremum has no second derivative");
             let of = |part| graph.segment(Segment::Extremum { values, weights, part }, segments);
-            let chance = graph.multiply(graph.to_rows(adjoint, segments), of(Part::Chance));
-            let gain = graph.subtract(values, of(Part::Rest));
-            vec![(values, child, graph.multiply(chance, weights)), (weights, child, graph.multiply(chance, gain))]
+            let spread = graph.to_rows(adjoint, segments);
+            let best = graph.multiply(of(Part::Chance), weights);
+            vec![(values, child, graph.multiply(spread, best)), (weights, child, graph.multiply(spread, of(Part::Gain)))]
         }
         Segment::Prefix { values, backwards } => {
             vec![(values, child, graph.segment(Segment::Prefix { values: adjoint, backwards: !backwards }, segments))]
