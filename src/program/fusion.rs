@@ -49,7 +49,7 @@ impl Fusion {
 /// Finds what a pass may compute as one.
 pub(super) struct Finder<'a> {
     pass: &'a Assembler<'a>,
-    /// Values that some operation of the pass reads.
+    /// Values that some operation of the pass reads, or that are stored.
     read: BTreeSet<Value>,
     /// The operation that reads a value, where there is one and nothing else needs the value.
     only_reader: HashMap<Value, Option<Value>>,
@@ -72,7 +72,7 @@ impl<'a> Finder<'a> {
                 only_reader.entry(operand).and_modify(|r| *r = None).or_insert(Some(reader));
             }
         }
-        let read = only_reader.keys().copied().collect();
+        let read = only_reader.keys().chain(stores).copied().collect();
         only_reader.retain(|v, _| body.contains(v) && !stores.contains(v));
         let finder = Finder { pass, read, only_reader, sums };
         let mut fused = Fused::default();
