@@ -72,13 +72,16 @@ impl<R: Lanes> Workplace<'_, R> {
         let known = self.both(Some(share), x.presence.filter(|_| !ignore_nulls)).unwrap_or(share);
         let (share, known, x) = (self.through(share), self.through(known), Number { value: self.through(x.value), ..x });
         let (all, sum) = (self.sum(share), self.sum(known));
-        let total = self.sum(graph.gate(known, x.value));
+        let is_number = graph.width(x.value) == 1;
+        let total = self.sum(if is_number { graph.gate(known, x.value) } else { graph.scale(known, x.value) });
         let some = self.some(sum);
         let divisor = |whole: Value, some: Option<Value>| some.map_or(whole, |some| graph.select(some, whole, graph.number(1.0)));
         // NULL to the degree that the first row's value is.
         let some_row = self.some(all);
         let presence = if sum == all { some } else { Some(graph.divide(sum, divisor(all, some_row))) };
         self.note(label, "segment-select: mean weighted by a top 1, softmax, temperature of the run");
-        Number { value: graph.divide(total, divisor(sum, some)), presence }
+        let whole = divisor(sum, some);
+        let mean = if is_number { graph.divide(total, whole) } else { graph.scale(graph.divide(graph.number(1.0), whole), total) };
+        Number { value: mean, presence }
     }
 }

@@ -1,7 +1,7 @@
 //! Aggregates: the end of a stage. Aggregates that nothing live reaches are left to the exact engine.
 
 use super::array::array_agg;
-use super::expression::constant;
+use super::expression::{constant, is_list, vectors};
 use super::grouping::is_distinct;
 use super::relation::{Live, Relation, Slot, place, text};
 use super::rows::number;
@@ -246,6 +246,11 @@ impl Splitter<'_> {
                 );
             }
         };
+        if let (Aggregate::Min | Aggregate::Max | Aggregate::Quantile(_), Some(e)) = (aggregate, params.args.first())
+            && is_list(&e.get_type(schema)?)
+        {
+            return Err(vectors(inner));
+        }
         let argument = match (aggregate, params.args.as_slice()) {
             (Aggregate::Count, [e]) if !self.is_live_expression(e, schema, input)? => self.count_argument(e, schema, input)?,
             (Aggregate::Quantile(_), [e, ..]) | (_, [e]) => Some(self.number(e, schema, input)?),

@@ -191,6 +191,9 @@ impl Splitter<'_> {
         if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name), shape.1) {
             return Ok(Expression::Unary(*f, Box::new(self.number(x, schema, input)?)));
         }
+        if matches!(name, "greatest" | "least") && is_list(&e.get_type(schema)?) {
+            return Err(vectors(e));
+        }
         if let (Some(f), [first, rest @ ..]) = (Binary::ALL.iter().find(|f| f.name() == name && f.slope_kind() != Slope::Step), shape.1)
             && !rest.is_empty()
         {
@@ -309,6 +312,9 @@ impl Splitter<'_> {
             _ if takes_text(e, schema) => return Err(text(e)),
             _ => return Err(no_gradient(e)),
         };
+        if is_list(&left.get_type(schema)?) || is_list(&right.get_type(schema)?) {
+            return Err(vectors(e));
+        }
         let (a, b) = both(self.number(left, schema, input), self.number(right, schema, input))?;
         if let Some(among) = self.among(comparison, &a, &b) {
             return Ok(among);
@@ -354,11 +360,23 @@ fn is_number_like(kind: &DataType) -> bool {
     }
 }
 
+pub(super) fn is_list(kind: &DataType) -> bool {
+    matches!(kind, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..))
+}
+
+/// Why an order of live vectors is refused.
+pub(super) fn vectors(e: &Expr) -> Error {
+    Error::new(format!("live vectors have no order: {}", e.human_display()))
+        .at(place(e))
+        .hint("compare numbers of them: an element v[1], array_distance(a, b), inner_product(a, b)")
+}
+
 fn takes_text(e: &Expr, schema: &DFSchema) -> bool {
     let is_text = |kind: DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
     let mut found = false;
     let walked = e.apply(|node| {
-        found |= node.get_type(schema).is_ok_and(is_text) || matches!(node, Expr::Like(_) | Expr::SimilarTo(_));
+        let written = matches!(node, Expr::Literal(..));
+        found |= (!written && node.get_type(schema).is_ok_and(is_text)) || matches!(node, Expr::Like(_) | Expr::SimilarTo(_));
         Ok(TreeNodeRecursion::Continue)
     });
     walked.is_ok() && found

@@ -250,6 +250,9 @@ fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, Vec<usize>)> {
     // Where a row is NULL, its elements are whatever lies there.
     let there = filter(array, &is_not_null(array)?)?;
     let (length, elements) = elements(&there)?;
+    if elements.null_count() > 0 {
+        return Err(Error::new("a vector with an element that is NULL").hint("leave such rows out in WHERE, or give every element a value"));
+    }
     let (values, inner) = reals::<R>(&elements)?;
     let dimensions = [vec![length], inner].concat();
     if there.len() == array.len() {

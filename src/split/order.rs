@@ -1,6 +1,7 @@
 //! Orders by a live key: ORDER BY with LIMIT and OFFSET, DISTINCT ON, and comparisons of a rank with a number. A stage ends
 //! where rows are ranked. Frozen keys before the live one are grouped by; those after it only break ties.
 
+use super::expression::{is_list, vectors};
 use super::relation::{Key, Relation, Slot, place, refusal};
 use super::rows::number;
 use super::{Splitter, column, column_name};
@@ -10,7 +11,7 @@ use crate::scalar::Binary;
 use datafusion::common::DFSchema;
 use datafusion::functions_window::expr_fn::{rank, row_number};
 use datafusion::logical_expr::{
-    DistinctOn, Expr, ExprFunctionExt, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Sort, SortExpr, lit,
+    DistinctOn, Expr, ExprFunctionExt, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Sort, SortExpr, lit,
 };
 
 /// Rows in partitions, ranked: the stage can be asked for more rankings of the same order.
@@ -47,6 +48,9 @@ impl Splitter<'_> {
         for key in keys {
             let (descending, label) = (!key.asc, key.expr.human_display().to_string());
             let value = self.column(&key.expr, schema, input)?;
+            if matches!(value, Slot::Live(_)) && is_list(&key.expr.get_type(schema)?) {
+                return Err(vectors(&key.expr));
+            }
             let text = format!("{label}{}", if descending { " DESC" } else { "" });
             found.push(Key { value, descending, nulls_first: key.nulls_first, label: text, place: place(&key.expr) });
         }
