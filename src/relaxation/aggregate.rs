@@ -11,13 +11,14 @@ use crate::algebra::{Aggregate, Expression, Grouping, Predicate};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
 
-pub(super) fn became(aggregate: Aggregate, weighted: bool) -> &'static str {
+pub(super) fn became(aggregate: Aggregate, weighted: bool, smooth_max: bool) -> &'static str {
     match (aggregate, weighted) {
         (Aggregate::Count, _) => "segment-reduce: sum of weights",
         (Aggregate::Sum, true) => "segment-reduce: weighted sum",
         (Aggregate::Sum, false) => "segment-reduce: sum",
         (Aggregate::Avg, true) => "segment-reduce: weighted mean",
         (Aggregate::Avg, false) => "segment-reduce: mean",
+        (Aggregate::Min | Aggregate::Max, _) if smooth_max => "segment-select: mellowmax, temperature of the run",
         (Aggregate::Min | Aggregate::Max, _) => "segment-select: expected extremum of the rows that are present",
         (Aggregate::Quantile(_), _) => "segment-select: order statistics as roots",
         (Aggregate::And, _) => "segment-reduce: product of (1 - weight * falsity)",

@@ -50,7 +50,8 @@ impl<R: Lanes> Workplace<'_, R> {
         graph.label(gap, label);
         let unit = self.unit(label, Number { value: gap, presence }, boundary);
         let temperature = if let Boundary::Soft(t) = boundary { t.to_string() } else { "of the run".into() };
-        self.note(label, format!("degree, {}, temperature {temperature}", self.shape()));
+        let shape = if matches!(comparison, Comparison::Equal | Comparison::NotEqual) { "gaussian" } else { self.shape() };
+        self.note(label, format!("degree, {shape}, temperature {temperature}"));
         let margin = graph.multiply(gap, unit);
         let value = match comparison {
             Comparison::Equal => self.bump(margin),

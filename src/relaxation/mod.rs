@@ -501,8 +501,9 @@ impl<R: Lanes> Workplace<'_, R> {
                 let number = if is_answer { self.both_through(number) } else { number };
                 self.all.graph.label(number.value, &output.label);
                 match &output.value {
-                    OutputValue::Aggregate { aggregate, .. } => {
-                        self.note(output.label.clone(), aggregate::became(*aggregate, weight.is_some()));
+                    OutputValue::Aggregate { aggregate, filter, .. } => {
+                        let weighted = weight.is_some() || filter.is_some();
+                        self.note(output.label.clone(), aggregate::became(*aggregate, weighted, self.all.softness.smooth_max));
                     }
                     OutputValue::Moment { moment, .. } => self.note(output.label.clone(), moment::became(*moment)),
                     _ => {}

@@ -10,7 +10,7 @@ use crate::algebra::{Grouping, Pipeline, ResidualKind, Source};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Kind, Relaxed};
 use crate::program::{Lanes, Machine, Slot};
-use crate::relaxation::{Gap, Note, Softness};
+use crate::relaxation::{Gap, Logic, Note, Softness};
 use crate::split::Materialized;
 use crate::training::Temperature;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
@@ -178,6 +178,12 @@ fn temperature_lines(how: &How, gaps: &[Gap], scales: &[(Slot, f64)]) -> Vec<Lin
         let scale = gap.scale.and_then(|slot| scales.iter().find(|(s, _)| *s == slot)).map_or(1.0, |(_, scale)| *scale);
         lines.push(("run".into(), "scale", format!("{}: {scale:.6}", gap.label)));
     }
+    let logic = match how.softness.logic {
+        Logic::Product => "product: AND d(p) d(q), OR d(p) + d(q) - d(p) d(q)",
+        Logic::Godel => "godel: AND the lesser degree, OR the greater",
+        Logic::Lukasiewicz => "lukasiewicz: AND max(0, d(p) + d(q) - 1), OR min(1, d(p) + d(q))",
+    };
+    lines.push(("run".into(), "logic", logic.into()));
     lines
 }
 

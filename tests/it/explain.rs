@@ -340,3 +340,181 @@ async fn a_cross_product_is_not_written_out_where_only_its_sums_are_read() {
         explain(&s, &format!("TRAIN MINIMIZE ({objective})"), &["stage 1|frozen rows|35"], &["not written out"]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_predicate_says_what_it_became() {
+    let s = shop().await;
+    let count = |p: &str| format!("TRAIN MINIMIZE (SELECT COUNT(*) FROM p, m WHERE {p})");
+    let degree = |p: &str| format!("relaxed|{p} -> degree, logistic, temperature of the run");
+    let bump = |p: &str| format!("relaxed|{p} -> degree, gaussian, temperature of the run");
+    for (predicate, expect, expect_not) in [
+        ("p.x > m.a AND p.y >= m.b", vec![degree("p.x > m.a"), degree("p.y >= m.b"), "logic|product".into()], vec!["gaussian"]),
+        ("p.x < m.a OR p.y <= m.b", vec![degree("p.x < m.a"), degree("p.y <= m.b")], vec!["gaussian"]),
+        ("p.x = m.a AND p.y <> m.b", vec![bump("p.x = m.a"), bump("p.y != m.b")], vec!["logistic"]),
+        ("NOT (p.x > m.a AND p.good)", vec![degree("p.x > m.a")], vec!["relaxed|p.good"]),
+        ("p.x BETWEEN m.a AND m.b", vec![degree("p.x >= m.a"), degree("p.x <= m.b")], vec!["BETWEEN ->"]),
+        ("p.y IN (m.a, m.b, 0.5)", vec![bump("p.y = m.a"), bump("p.y = m.b"), "residual|p.y = 0.5".into()], vec!["relaxed|p.y = 0.5"]),
+        // Frozen: 0 or 1, by the exact engine.
+        (
+            "(p.x > m.a OR p.kind LIKE 'a%') AND p.x * m.a IS NOT NULL AND p.y IS NOT NULL",
+            vec![degree("p.x > m.a"), "residual|p.kind LIKE a%".into()],
+            vec!["relaxed|p.kind", "relaxed|p.y"],
+        ),
+        ("CASE WHEN p.good THEN p.x > m.a ELSE p.y > m.b END", vec![degree("p.x > m.a"), degree("p.y > m.b")], vec!["relaxed|p.good"]),
+        (
+            "hard(p.x > m.a) AND p.y > m.b",
+            vec!["hard(p.x > m.a) -> exact, and the gradient stops here".into(), degree("p.y > m.b")],
+            vec![],
+        ),
+        ("soft(p.x > m.a, 0.25)", vec!["p.x > m.a -> degree, logistic, temperature 0.25".into()], vec!["temperature of the run"]),
+    ] {
+        explain(&s, &count(predicate), &expect.iter().map(String::as_str).collect::<Vec<_>>(), &expect_not).await;
+    }
+    explain(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(CASE WHEN p.x > m.a THEN p.y * m.b ELSE m.a END) + SUM(CAST(p.y > m.b AS DOUBLE)) FROM p, m)",
+        &[&degree("p.x > m.a"), &degree("p.y > m.b"), "-> segment-reduce: sum"],
+        &["weighted"],
+    )
+    .await;
+    for (logic, words) in [("godel", "AND the lesser degree, OR the greater"), ("lukasiewicz", "AND max(0, d(p) + d(q) - 1)")] {
+        explain(
+            &s,
+            &format!("{} RELAX (logic => '{logic}')", count("p.x > m.a OR p.y > m.b")),
+            &[&format!("logic|{logic}: "), words],
+            &["logic|product"],
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operator_says_what_it_became() {
+    let s = shop().await;
+    let no_row = "no row matches -> segment-reduce: product of (1 - weight)";
+    let a_row = "a row matches -> segment-reduce: 1 - product of (1 - weight)";
+    let presence = "presence of the group -> segment-reduce: 1 - product of (1 - weight)";
+    for (query, expect, expect_not) in [
+        // Pairs, and the rows without one, one after another.
+        (
+            "SELECT COUNT(u.w) FROM p LEFT JOIN u ON p.k = u.id AND p.x > u.w",
+            vec!["p.x > u.w -> degree", no_row, "frozen rows|200, one group"],
+            vec![],
+        ),
+        (
+            "SELECT COUNT(p.x) FROM u RIGHT JOIN p ON p.k = u.id AND p.x > u.w",
+            vec!["p.x > u.w -> degree", no_row, "frozen rows|200, one group"],
+            vec![],
+        ),
+        // Frozen matches stay an outer join of the exact engine.
+        (
+            "SELECT SUM(COALESCE(u.w, 1) * p.x) FROM p LEFT JOIN u ON p.k = u.id + 2",
+            vec!["HashJoinExec", "frozen rows|100, one group"],
+            vec!["no row", "degree"],
+        ),
+        (
+            "SELECT COUNT(*) FROM p LEFT SEMI JOIN (SELECT u.id, u.w FROM u, m WHERE u.w > m.a) q ON p.k = q.id AND p.x > q.w",
+            vec![a_row, "u.w > m.a -> degree", "p.x > q.w -> degree"],
+            vec!["no row"],
+        ),
+        ("SELECT COUNT(*) FROM p LEFT ANTI JOIN u ON p.k = u.id AND p.x > u.w", vec![no_row, "p.x > u.w -> degree"], vec!["a row"]),
+        (
+            "SELECT COUNT(*) FROM p WHERE NOT EXISTS (SELECT 1 FROM u WHERE u.id = p.k AND u.w > p.x)",
+            vec!["a row exists -> segment-reduce: 1 - product"],
+            vec!["no row"],
+        ),
+        // Groups and aggregates.
+        (
+            "SELECT SUM(t.a) + SUM(t.b) FROM (SELECT p.k, MAX(p.x * m.a) AS a, MIN(p.y) AS b FROM p, m WHERE p.y > m.b GROUP BY p.k) t",
+            vec!["max(p.x * m.a) -> segment-select: expected extremum", "min(p.y) -> segment-select: expected extremum", presence],
+            vec!["mellowmax"],
+        ),
+        (
+            "SELECT STDDEV(p.x * m.a) + COVAR_POP(p.x, p.y * m.b) + AVG(p.x * m.a) FILTER (WHERE p.y > m.b) + SUM(p.x * m.a) + COUNT(*) FROM p, m",
+            vec![
+                "stddev(p.x * m.a) -> segment-reduce: weighted means, then stddev about them",
+                "covar_pop(p.x, p.y * m.b) -> segment-reduce: weighted means, then covar_pop about them",
+                "FILTER (WHERE p.y > m.b) -> segment-reduce: weighted mean",
+                "sum(p.x * m.a) -> segment-reduce: sum",
+            ],
+            vec!["relaxed|count(1)"],
+        ),
+        (
+            "SELECT MEDIAN(p.x * m.a) + PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY p.y * m.b) FROM p, m",
+            vec![
+                "median(p.x * m.a) -> segment-select: order statistics as roots",
+                "percentile_cont(p.y * m.b, 0.9)",
+                "run|scale|median(p.x * m.a): ",
+            ],
+            vec![],
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT p.k FROM p, m GROUP BY p.k HAVING BOOL_AND(p.x > m.a)) t",
+            vec!["bool_and(p.x > m.a) -> segment-reduce: product of (1 - weight * falsity)"],
+            vec![presence],
+        ),
+        (
+            "SELECT SUM(t.a) FROM (SELECT FIRST_VALUE(p.y ORDER BY p.x * m.a) AS a FROM p, m GROUP BY p.k) t",
+            vec!["-> segment-select: mean weighted by a top 1, softmax"],
+            vec![],
+        ),
+        (
+            "SELECT SUM(array_sum(t.v)) FROM (SELECT array_agg(p.x * m.a ORDER BY p.id) AS v FROM p, m GROUP BY p.k) t",
+            vec!["frozen rows|100, 5 groups", "-> segment-select: the rows one after another", "Stack { values"],
+            vec!["presence"],
+        ),
+        // A kink is no operator: its value is exact.
+        (
+            "SELECT SUM(greatest(p.x, m.a) + least(p.y, m.b) + abs(m.a * p.x)) FROM p, m",
+            vec!["-> segment-reduce: sum"],
+            vec!["degree", "run|scale"],
+        ),
+        // Sets.
+        (
+            "SELECT COUNT(*) FROM (SELECT p.k FROM p, m WHERE p.x > m.a UNION SELECT u.id FROM u, m WHERE u.w > m.b) t",
+            vec!["UnionExec", "frozen rows|105, 5 groups", presence],
+            vec!["a row"],
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT DISTINCT p.k FROM p, m WHERE p.x > m.a) t",
+            vec!["frozen rows|100, 5 groups", presence],
+            vec!["a row"],
+        ),
+        (
+            "SELECT COUNT(*) FROM (SELECT p.k FROM p, m WHERE p.x > m.a INTERSECT SELECT u.id FROM u, m WHERE u.w > m.b) t",
+            vec![presence, a_row],
+            vec!["no row"],
+        ),
+        // Orders and windows.
+        (
+            "SELECT SUM(t.a + t.b + t.c + t.d) FROM (SELECT ROW_NUMBER() OVER w AS a, DENSE_RANK() OVER w AS b, PERCENT_RANK() OVER w AS c, NTILE(4) OVER w AS d FROM p, m WINDOW w AS (PARTITION BY p.k ORDER BY p.x * m.a)) t",
+            vec![
+                "frozen rows|100, 5 partitions",
+                "1 + sum of logistic degrees over pairs",
+                "dense_rank()",
+                "percent_rank()",
+                "segment-select: 3 memberships, logistic",
+            ],
+            vec!["top"],
+        ),
+        (
+            "SELECT SUM(t.a) + SUM(t.b) + SUM(t.c) FROM (SELECT SUM(p.x * m.a) OVER (PARTITION BY p.k ORDER BY p.id) AS a, LAG(p.y * m.b) OVER (ORDER BY p.id) AS b, MAX(p.x * m.a) OVER (PARTITION BY p.k) AS c FROM p, m) t",
+            vec![
+                "-> segment-select: difference of running sums",
+                "frozen rows|100, 5 partitions",
+                "frozen rows|100, one partition",
+                "BoundedWindowAggExec",
+                "max(p.x * m.a) -> segment-select: expected extremum",
+            ],
+            vec!["degree"],
+        ),
+        // Sub-queries by the joins and aggregates that they are.
+        (
+            "SELECT SUM(p.x - (SELECT AVG(q.y * m.a) FROM p q, m WHERE q.k = p.k)) / (SELECT SUM(u.w) FROM u) FROM p",
+            vec!["frozen rows|2000, 100 groups", "avg(q.y * m.a) -> segment-reduce: mean", "sum(u.w) -> segment-reduce: sum"],
+            vec!["presence", "degree"],
+        ),
+    ] {
+        explain(&s, &format!("TRAIN MINIMIZE ({query})"), &expect, &expect_not).await;
+    }
+}
