@@ -125,8 +125,11 @@ impl Factors {
     }
 }
 
+/// The columns that a program finds in place.
+type Residuals<R> = Arc<Vec<Vec<R>>>;
+
 impl<R: Lanes> Run<'_, R> {
-    fn relaxed(&self, rows: &[Rows<R>]) -> Result<(Relaxed<R>, Arc<Vec<Vec<R>>>)> {
+    fn relaxed(&self, rows: &[Rows<R>]) -> Result<(Relaxed<R>, Residuals<R>)> {
         let mut relaxed = relax(self.pipeline, rows.to_vec(), self.parameters, self.softness, self.batch)?;
         let residuals = Arc::new(std::mem::take(&mut relaxed.residuals));
         Ok((relaxed, residuals))

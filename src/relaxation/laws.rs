@@ -96,7 +96,7 @@ pub const RELAXATIONS: &[Relaxation] = &[
     Relaxation {
         name: "WITH RECURSIVE ... UNION ALL",
         meaning: "unrolled into rounds",
-        example: "WITH RECURSIVE t AS (SELECT r.id, r.g AS n, r.x AS h FROM r UNION ALL SELECT t.id, t.n + 1, t.h * m.b + m.c FROM t, m WHERE t.n < 5 AND t.h > m.a) SELECT SUM(t.h * t.n) + COUNT(*) FROM t",
+        example: "WITH RECURSIVE t AS (SELECT r.g AS n, r.x, r.x AS h FROM r UNION ALL SELECT t.n + 1, t.x, t.x - t.h * m.b FROM t, m WHERE t.n < 5 AND t.h > m.a) SELECT SUM(t.h * t.n) + COUNT(*) FROM t",
     },
     Relaxation {
         name: "WITH RECURSIVE ... UNION",

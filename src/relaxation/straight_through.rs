@@ -3,8 +3,9 @@
 //!
 //! Every degree has an exact twin, 0 or 1 (of a rank, the whole number). What is made of degrees - AND, the weight of a row,
 //! the presence of a group, a CASE - has the twin that is made of their twins. Where such a value meets arithmetic it becomes
-//! `stop(exact - relaxed) + relaxed`. So a conjunction passes on the gradient of its relaxed product, however many of its
-//! conjuncts are false: one factor at a time, a single false one would stop the gradients of all others.
+//! `stop(exact) + relaxed - stop(relaxed)`, which is the exact value to the last bit. So a conjunction passes on the gradient
+//! of its relaxed product, however many of its conjuncts are false: one factor at a time, a single false one would stop the
+//! gradients of all others.
 //! Limit: the value is exact at any temperature; ties of a top-k are split evenly, as when relaxed.
 
 use super::{Number, Workplace};
@@ -53,11 +54,13 @@ impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn through(&mut self, v: Value) -> Value {
         match self.all.twins.get(&v) {
             None => v,
-            Some(&exact) => {
-                let graph = self.graph();
-                graph.add(graph.detach(graph.subtract(exact, v)), v)
-            }
+            Some(&exact) => self.with_gradient_of(exact, v),
         }
+    }
+
+    fn with_gradient_of(&self, exact: Value, relaxed: Value) -> Value {
+        let graph = &self.all.graph;
+        graph.add(graph.detach(exact), graph.subtract(relaxed, graph.detach(relaxed)))
     }
 
     /// The weight of rows where it meets arithmetic.
@@ -87,7 +90,6 @@ impl<R: Lanes> Workplace<'_, R> {
         let graph = self.graph();
         let x = self.numeric(x);
         self.note(step.name(), "exact, with the gradient of its argument");
-        let gap = graph.subtract(graph.unary(step, x.value), x.value);
-        Number { value: graph.add(graph.detach(gap), x.value), ..x }
+        Number { value: self.with_gradient_of(graph.unary(step, x.value), x.value), ..x }
     }
 }
