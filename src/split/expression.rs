@@ -184,9 +184,17 @@ impl Splitter<'_> {
             let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
             return Ok(Expression::Vector(*f, arguments));
         }
-        if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name && f.slope_kind() == Slope::Step), shape.1) {
+        if let (Some(f), [x, digits @ ..]) = (Unary::ALL.iter().find(|f| f.name() == name && f.slope_kind() == Slope::Step), shape.1) {
             let x = self.number(x, schema, input)?;
-            return self.step(*f, x, e, &format!("{name} of a live value is a step"));
+            let step = |x| self.step(*f, x, e, &format!("{name} of a live value is a step"));
+            let unit = match digits {
+                [] => return step(x),
+                [digits] => constant(digits).and_then(|d| d.cast_to(&DataType::Int32).ok()),
+                _ => None,
+            };
+            let Some(ScalarValue::Int32(Some(digits))) = unit else { return step(x).and(Err(no_gradient(e))) };
+            let scaled = |f, x| Expression::Binary(f, Box::new(x), Box::new(Expression::Number(10f64.powi(digits))));
+            return Ok(scaled(Binary::Divide, step(scaled(Binary::Multiply, x))?));
         }
         if let (Some(f), [x]) = (Unary::ALL.iter().find(|f| f.name() == name), shape.1) {
             return Ok(Expression::Unary(*f, Box::new(self.number(x, schema, input)?)));

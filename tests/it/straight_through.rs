@@ -24,7 +24,9 @@ async fn every_relaxation_has_its_exact_value() {
                 outcome => outcome.unwrap_or_else(|e| panic!("{sql}\n{e}")),
             };
             let (Some(value), Ok(Some(exact))) = (query.value(), query.exact().await) else { continue };
-            if (value - exact).abs() <= 1e-9 * exact.abs().max(1e-9) || !exact.is_finite() {
+            // DataFusion 55.2 interpolates PERCENTILE_CONT with a fraction cut to six digits.
+            let precision = if relaxation.example.contains("PERCENTILE_CONT") { 1e-6 } else { 1e-9 };
+            if (value - exact).abs() <= precision * exact.abs().max(1e-9) || !exact.is_finite() {
                 held += 1;
             } else {
                 wrong.push(format!("shape {}, {}: {value}, exactly {exact}: {}", shape.seed, relaxation.name, relaxation.example));
@@ -71,6 +73,7 @@ async fn steps_have_the_slope_of_their_argument() {
     let s = three_rows().await;
     for (objective, value, slope) in [
         ("SELECT SUM(round(10 * x * a)) FROM r, m", 10.0, 17.0),
+        ("SELECT SUM(round(x * a, 1)) FROM r, m", 1.0, 1.7),
         ("SELECT SUM(CAST(10 * x * a AS BIGINT)) FROM r, m", 7.0, 17.0),
         ("SELECT SUM(floor(10 * x * a) * 2) FROM r, m", 14.0, 34.0),
         ("SELECT SUM(10 * x * a % 2) FROM r, m", 2.5, 17.0),
