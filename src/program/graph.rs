@@ -3,8 +3,8 @@
 
 use super::convolution::{Convolution, Part};
 use super::index::Rows;
+pub(super) use super::op::Op;
 use super::pooling::Pooling;
-use super::segment::{Segment, Segments};
 use crate::scalar::{Binary, Field, Unary};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -30,48 +30,6 @@ const SHORTEST_RUN: usize = 512;
 
 /// Number of a parameter column, of a residual column, or of a number that the run sets between steps.
 pub type Slot = u32;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Op {
-    /// A constant, by its bits.
-    Constant(u64),
-    /// A number that the run sets between steps (temperature, scale of a gap).
-    Setting(Slot),
-    Parameter(Slot),
-    Residual(Slot),
-    /// How many rows of a domain take part in this step.
-    Count(Domain),
-    Unary(Unary, Value),
-    Binary(Binary, Value, Value),
-    /// The first where the mask is not zero, else the second; the mask has no gradient.
-    Select(Value, Value, Value),
-    Dot(Value, Value),
-    /// A number times a vector.
-    Scale(Value, Value),
-    /// The sum, or the greatest, of a vector's elements. The greatest has no gradient: it only shifts.
-    Sum(Value),
-    Greatest(Value),
-    /// The same value, where gradients stop.
-    Detach(Value),
-    /// A number repeated as a vector.
-    Spread(Value),
-    /// matrix * vector, transposed matrix * vector, column * row.
-    MatVec(Value, Value),
-    MatTransVec(Value, Value),
-    Outer(Value, Value),
-    /// A part of a convolution, from the other two in their order.
-    Convolve(Convolution, Part, Value, Value),
-    /// The pixels of an image, or the places of a smaller one in it, where the first operand is greatest; that one has no gradient.
-    Pick(Pooling, Value, Value),
-    Place(Pooling, Value, Value),
-    Gather(Value, Index),
-    /// Sum over the child rows of each parent row.
-    SegmentSum(Value, Index),
-    /// Sum over all rows of a domain.
-    Total(Value, Domain),
-    /// What needs all rows of a segment at once.
-    Segment(Segment, Segments),
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Node {
@@ -423,92 +381,6 @@ impl Graph {
         self.push(self.meet(&[key, small]), by.image_width(), Op::Place(by, key, small))
     }
 
-    pub fn gather(&self, x: Value, index: Index) -> Value {
-        let node = self.node(x);
-        if node.domain == ONE {
-            return x;
-        }
-        let (child, parent) = self.ends(index);
-        assert_eq!(node.domain, parent, "a gather reads its index's parent");
-        match node.op {
-            Op::Gather(x, before) if self.is_written_down(index) => self.gather(x, self.composed(before, index)),
-            _ => self.push(child, node.width as usize, Op::Gather(x, index)),
-        }
-    }
-
-    fn is_written_down(&self, index: Index) -> bool {
-        self.0.borrow().indices[index.0 as usize].rows.stored().is_some()
-    }
-
-    /// One index after another, as one.
-    fn composed(&self, before: Index, after: Index) -> Index {
-        if let Some(&known) = self.0.borrow().composed.get(&(before, after)) {
-            return known;
-        }
-        let ((_, parent), (child, _)) = (self.ends(before), self.ends(after));
-        let rows = {
-            let nodes = self.0.borrow();
-            let [first, second] = [before, after].map(|i| &nodes.indices[i.0 as usize].rows);
-            (0..second.len()).map(|row| first.at(second.at(row)) as u32).collect()
-        };
-        let index = self.index(child, parent, rows);
-        self.0.borrow_mut().composed.insert((before, after), index);
-        index
-    }
-
-    /// Sum over the child rows of each parent row; a value of [`ONE`] counts once for each child row.
-    pub fn segment_sum(&self, x: Value, index: Index) -> Value {
-        let (child, parent) = self.ends(index);
-        if parent == ONE {
-            return self.total(x, child);
-        }
-        let node = self.node(x);
-        assert!(node.domain == child || node.domain == ONE, "a segment sum reads its index's child");
-        let along = match self.0.borrow().indices[index.0 as usize].rows {
-            Rows::Along { len, rows, .. } if node.domain == ONE => Some(rows / len),
-            _ => None,
-        };
-        if let Some(each) = along {
-            return self.scale(self.number(each as f64), x);
-        }
-        self.push(parent, node.width as usize, Op::SegmentSum(x, index))
-    }
-
-    /// Sum over all rows of a domain. What is the same in all rows is taken out of the sum.
-    pub fn total(&self, x: Value, domain: Domain) -> Value {
-        if domain == ONE {
-            return x;
-        }
-        if self.domain_of(x) == ONE {
-            let count = self.count(domain);
-            return self.scale(count, x);
-        }
-        let (factor, rest) = self.factor(x);
-        let sum = self.push(ONE, self.width(rest), Op::Total(rest, domain));
-        factor.map_or(sum, |f| self.scale(f, sum))
-    }
-
-    /// `x` as a factor that is the same in all rows, if it has one, times the rest.
-    pub(super) fn factor(&self, x: Value) -> (Option<Value>, Value) {
-        let uniform = |v: Value| self.domain_of(v) == ONE;
-        let (factor, rest) = match self.node(x).op {
-            _ if uniform(x) => return (None, x),
-            Op::Unary(Unary::Negate, rest) => (self.number(-1.0), rest),
-            Op::Binary(Binary::Multiply, factor, rest) | Op::Scale(factor, rest) if uniform(factor) && self.width(factor) == 1 => {
-                (factor, rest)
-            }
-            Op::Binary(Binary::Multiply, rest, factor) if uniform(factor) && self.width(factor) == 1 => (factor, rest),
-            Op::Binary(Binary::Divide, rest, divisor) if uniform(divisor) && self.width(divisor) == 1 => {
-                (self.divide(self.number(1.0), divisor), rest)
-            }
-            _ => return (None, x),
-        };
-        match self.factor(rest) {
-            (Some(inner), rest) => (Some(self.multiply(factor, inner)), rest),
-            (None, rest) => (Some(factor), rest),
-        }
-    }
-
     pub(super) fn node(&self, value: Value) -> Node {
         self.0.borrow().nodes[value.0 as usize]
     }
@@ -563,47 +435,6 @@ impl Graph {
         nodes.nodes.push(node);
         nodes.shared.insert(node, value);
         value
-    }
-}
-
-impl Op {
-    /// The values that an operation reads.
-    pub(super) fn operands(self) -> impl Iterator<Item = Value> {
-        if let Op::Segment(segment, _) = self {
-            return segment.operands().into_iter().flatten();
-        }
-        let (a, b, c) = match self {
-            Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_) | Op::Segment(..) => (None, None, None),
-            Op::Unary(_, x)
-            | Op::Sum(x)
-            | Op::Greatest(x)
-            | Op::Detach(x)
-            | Op::Spread(x)
-            | Op::Gather(x, _)
-            | Op::SegmentSum(x, _)
-            | Op::Total(x, _) => (Some(x), None, None),
-            Op::Binary(_, a, b)
-            | Op::Dot(a, b)
-            | Op::Scale(a, b)
-            | Op::MatVec(a, b)
-            | Op::MatTransVec(a, b)
-            | Op::Outer(a, b)
-            | Op::Convolve(_, _, a, b)
-            | Op::Pick(_, a, b)
-            | Op::Place(_, a, b) => (Some(a), Some(b), None),
-            Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
-        };
-        [a, b, c, None].into_iter().flatten()
-    }
-
-    /// Whether it reads vectors where they lie.
-    pub(super) fn reads_vectors(self) -> bool {
-        use Op::{Convolve, Dot, MatTransVec, MatVec, Outer, Pick, Place, Scale};
-        matches!(self, Dot(..) | Scale(..) | MatVec(..) | MatTransVec(..) | Outer(..) | Convolve(..) | Pick(..) | Place(..))
-    }
-
-    pub(super) fn is_leaf(self) -> bool {
-        matches!(self, Op::Constant(_) | Op::Setting(_) | Op::Parameter(_) | Op::Residual(_) | Op::Count(_))
     }
 }
 

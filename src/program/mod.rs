@@ -12,6 +12,7 @@
 //! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see [`segment`] |
 
 mod assembler;
+mod between;
 mod convolution;
 mod fusion;
 mod gradient;
@@ -21,6 +22,7 @@ mod kernel;
 mod loops;
 mod machine;
 mod map;
+mod op;
 mod operand;
 mod order;
 mod pooling;

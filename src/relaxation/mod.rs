@@ -8,6 +8,7 @@ mod aggregate;
 mod array;
 mod candidates;
 mod case;
+mod columns;
 mod comparison;
 mod dimensions;
 mod expression;
@@ -29,7 +30,7 @@ pub use candidates::{Kept, candidates};
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
-use crate::algebra::{Expression, Grouping, Groups, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
+use crate::algebra::{Expression, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
 use crate::scalar::Unary;
@@ -326,104 +327,6 @@ impl<R: Lanes> Workplace<'_, R> {
         if !self.all.notes.contains(&note) {
             self.all.notes.push(note);
         }
-    }
-
-    fn residual(&mut self, slot: usize) -> Number {
-        if let Some(&known) = self.columns.get(&slot) {
-            return known;
-        }
-        let column = &mut self.rows.columns[slot];
-        let valid = column.valid.clone();
-        let (values, width) = match &mut column.numbers {
-            Numbers::Real { dimensions, values } => (std::mem::take(values), dimensions.iter().product()),
-            Numbers::Index(_) => unreachable!("row numbers are read through inputs"),
-        };
-        let value = self.add_residual(values, width, slot);
-        let presence = valid.map(|v| self.add_residual(v, 1, slot));
-        let number = Number { value, presence };
-        self.columns.insert(slot, number);
-        number
-    }
-
-    /// Numbers of the rows of a column's factor, for the rows of the stage.
-    fn add_residual(&mut self, values: Vec<R>, width: usize, slot: usize) -> Value {
-        self.all.residuals.push(values);
-        let (domain, along) = self.factor_of(slot);
-        let value = self.all.graph.residual(self.all.residuals.len() as Slot - 1, domain, width);
-        along.map_or(value, |along| self.all.graph.gather(value, along))
-    }
-
-    /// The rows that a column is of, and how the rows of the stage refer to them.
-    fn factor_of(&self, slot: usize) -> (Domain, Option<Index>) {
-        self.factors[self.rows.columns[slot].factor]
-    }
-
-    /// A column of a live relation, brought to the rows of this stage.
-    fn input(&mut self, input: usize, column: usize) -> Number {
-        let source = self.stage.inputs[input];
-        let (parent, found) = match source.source {
-            Source::Table(table) => (self.all.tables[&table], Number { value: self.all.parameters[column], presence: None }),
-            Source::Stage(stage) => (self.all.finished[stage].domain, self.all.finished[stage].outputs[column]),
-        };
-        let graph = self.graph();
-        if graph.rows(parent) == 0 {
-            let zero = graph.spread(graph.number(0.0), graph.width(found.value));
-            return Number { value: zero, presence: Some(graph.number(0.0)) };
-        }
-        let presence_here = self.row_presence(source.rows);
-        let (here, along) = self.factor_of(source.rows);
-        let spread = |at: &mut Self, value: Value| {
-            if parent == ONE || here == ONE {
-                return at.one_row(value, parent, source.rows);
-            }
-            let index = at.index(source.rows, parent);
-            let value = graph.gather(value, index);
-            along.map_or(value, |along| graph.gather(value, along))
-        };
-        let value = self.of_degrees([found.value], |at, [v]| spread(at, v));
-        let presence = found.presence.map(|p| self.of_degrees([p], |at, [p]| spread(at, p)));
-        Number { value, presence: self.both(presence, presence_here) }
-    }
-
-    /// A single row that reads one row of a longer table: a gather of one row is a sum over a mask of one row.
-    fn one_row(&mut self, value: Value, parent: Domain, slot: usize) -> Value {
-        if parent == ONE {
-            return value;
-        }
-        let row = match &self.rows.columns[slot].numbers {
-            Numbers::Index(rows) => rows[0] as usize,
-            Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
-        };
-        let graph = self.graph();
-        let mut mask = vec![R::ZERO; graph.rows(parent)];
-        mask[row] = R::ONE;
-        self.all.residuals.push(mask);
-        let mask = graph.residual(self.all.residuals.len() as Slot - 1, parent, 1);
-        graph.total(graph.scale(mask, value), parent)
-    }
-
-    fn index(&mut self, slot: usize, parent: Domain) -> Index {
-        if let Some(&index) = self.indices.get(&slot) {
-            return index;
-        }
-        let rows = match &self.rows.columns[slot].numbers {
-            Numbers::Index(rows) => rows.clone(),
-            Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
-        };
-        let index = self.all.graph.index(self.factor_of(slot).0, parent, rows);
-        self.indices.insert(slot, index);
-        index
-    }
-
-    /// 1 where a row number is not NULL, as after an outer join.
-    fn row_presence(&mut self, slot: usize) -> Option<Value> {
-        if let Some(known) = self.columns.get(&slot) {
-            return known.presence;
-        }
-        let valid = self.rows.columns[slot].valid.clone()?;
-        let value = self.add_residual(valid, 1, slot);
-        self.columns.insert(slot, Number { value, presence: Some(value) });
-        Some(value)
     }
 
     /// The degree to which two values are both there.

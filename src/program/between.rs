@@ -1,0 +1,93 @@
+//! From one domain to another: gathers, and the sums that are their transposes.
+
+use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::index::Rows;
+use crate::scalar::{Binary, Unary};
+
+impl Graph {
+    pub fn gather(&self, x: Value, index: Index) -> Value {
+        let node = self.node(x);
+        if node.domain == ONE {
+            return x;
+        }
+        let (child, parent) = self.ends(index);
+        assert_eq!(node.domain, parent, "a gather reads its index's parent");
+        match node.op {
+            Op::Gather(x, before) if self.is_written_down(index) => self.gather(x, self.composed(before, index)),
+            _ => self.push(child, node.width as usize, Op::Gather(x, index)),
+        }
+    }
+
+    fn is_written_down(&self, index: Index) -> bool {
+        self.0.borrow().indices[index.0 as usize].rows.stored().is_some()
+    }
+
+    /// One index after another, as one.
+    fn composed(&self, before: Index, after: Index) -> Index {
+        if let Some(&known) = self.0.borrow().composed.get(&(before, after)) {
+            return known;
+        }
+        let ((_, parent), (child, _)) = (self.ends(before), self.ends(after));
+        let rows = {
+            let nodes = self.0.borrow();
+            let [first, second] = [before, after].map(|i| &nodes.indices[i.0 as usize].rows);
+            (0..second.len()).map(|row| first.at(second.at(row)) as u32).collect()
+        };
+        let index = self.index(child, parent, rows);
+        self.0.borrow_mut().composed.insert((before, after), index);
+        index
+    }
+
+    /// Sum over the child rows of each parent row; a value of [`ONE`] counts once for each child row.
+    pub fn segment_sum(&self, x: Value, index: Index) -> Value {
+        let (child, parent) = self.ends(index);
+        if parent == ONE {
+            return self.total(x, child);
+        }
+        let node = self.node(x);
+        assert!(node.domain == child || node.domain == ONE, "a segment sum reads its index's child");
+        let along = match self.0.borrow().indices[index.0 as usize].rows {
+            Rows::Along { len, rows, .. } if node.domain == ONE => Some(rows / len),
+            _ => None,
+        };
+        if let Some(each) = along {
+            return self.scale(self.number(each as f64), x);
+        }
+        self.push(parent, node.width as usize, Op::SegmentSum(x, index))
+    }
+
+    /// Sum over all rows of a domain. What is the same in all rows is taken out of the sum.
+    pub fn total(&self, x: Value, domain: Domain) -> Value {
+        if domain == ONE {
+            return x;
+        }
+        if self.domain_of(x) == ONE {
+            let count = self.count(domain);
+            return self.scale(count, x);
+        }
+        let (factor, rest) = self.factor(x);
+        let sum = self.push(ONE, self.width(rest), Op::Total(rest, domain));
+        factor.map_or(sum, |f| self.scale(f, sum))
+    }
+
+    /// `x` as a factor that is the same in all rows, if it has one, times the rest.
+    pub(super) fn factor(&self, x: Value) -> (Option<Value>, Value) {
+        let uniform = |v: Value| self.domain_of(v) == ONE;
+        let (factor, rest) = match self.node(x).op {
+            _ if uniform(x) => return (None, x),
+            Op::Unary(Unary::Negate, rest) => (self.number(-1.0), rest),
+            Op::Binary(Binary::Multiply, factor, rest) | Op::Scale(factor, rest) if uniform(factor) && self.width(factor) == 1 => {
+                (factor, rest)
+            }
+            Op::Binary(Binary::Multiply, rest, factor) if uniform(factor) && self.width(factor) == 1 => (factor, rest),
+            Op::Binary(Binary::Divide, rest, divisor) if uniform(divisor) && self.width(divisor) == 1 => {
+                (self.divide(self.number(1.0), divisor), rest)
+            }
+            _ => return (None, x),
+        };
+        match self.factor(rest) {
+            (Some(inner), rest) => (Some(self.multiply(factor, inner)), rest),
+            (None, rest) => (Some(factor), rest),
+        }
+    }
+}
