@@ -89,7 +89,8 @@ impl Rows {
             (Rows::Stored(rows), None) => Places::Stored(&rows[chunk.start..chunk.start + chunk.len]),
             (Rows::Along { inner: 1, len, .. }, None) => Places::From(chunk.start % len),
             (Rows::Along { .. }, None) => Places::One(self.at(chunk.start)),
-            (_, Some(list)) => Places::Listed(list, self),
+            (Rows::Stored(rows), Some(list)) => Places::Twice(list, rows),
+            (Rows::Along { .. }, Some(list)) => Places::Listed(list, self),
         }
     }
 }
@@ -103,6 +104,8 @@ pub(super) enum Places<'a> {
     One(usize),
     Stored(&'a [u32]),
     /// Listed rows, then the index.
+    Twice(&'a [u32], &'a [u32]),
+    /// The same, along a factor of a cross product.
     Listed(&'a [u32], &'a Rows),
 }
 
@@ -113,7 +116,15 @@ impl Places<'_> {
             Places::From(first) => first + lane,
             Places::One(row) => row,
             Places::Stored(rows) => rows[lane] as usize,
-            Places::Listed(list, rows) => rows.at(list[lane] as usize),
+            Places::Twice(list, rows) => rows[list[lane] as usize] as usize,
+            Places::Listed(list, rows) => listed(list, rows, lane),
         }
     }
+}
+
+/// Out of the loops, which the compiler makes once for each other kind of place.
+#[cold]
+#[inline(never)]
+fn listed(list: &[u32], rows: &Rows, lane: usize) -> usize {
+    rows.at(list[lane] as usize)
 }

@@ -94,20 +94,26 @@ pub(super) fn add<R: Real>(
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, memory, chunk, a, 1);
-                    if parents.runs {
-                        parents.each_run(chunk.len, |parent, lanes| sums[parent] += R::of(all(part(a, &lanes), lanes.len())));
-                    } else {
-                        (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane));
+                    let mut start = 0;
+                    while parents.runs && start < chunk.len {
+                        let (parent, lanes) = parents.run(start, chunk.len);
+                        start = lanes.end;
+                        sums[parent] += R::of(all(part(a, &lanes), lanes.len()));
+                    }
+                    for lane in start..chunk.len {
+                        sums[parents.of(lane)] += number(a, lane);
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
                     let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-                    if parents.runs {
-                        parents.each_run(chunk.len, |parent, lanes| {
-                            sums[parent] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()))
-                        });
-                    } else {
-                        (0..chunk.len).for_each(|lane| sums[parents.of(lane)] += number(a, lane) * number(b, lane));
+                    let mut start = 0;
+                    while parents.runs && start < chunk.len {
+                        let (parent, lanes) = parents.run(start, chunk.len);
+                        start = lanes.end;
+                        sums[parent] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()));
+                    }
+                    for lane in start..chunk.len {
+                        sums[parents.of(lane)] += number(a, lane) * number(b, lane);
                     }
                 }
                 Term::Plain(v) => {
@@ -236,19 +242,15 @@ impl<'a> Parents<'a> {
         self.places.of(lane) - self.first
     }
 
-    /// Lanes side by side of one parent, run by run.
+    /// The parent of a lane, and how far the lanes of the same parent go from there. What a loop over runs does stays in the
+    /// loop's own function: in a closure it could be compiled apart, for the oldest processor.
     #[inline(always)]
-    fn each_run(&self, count: usize, mut add: impl FnMut(usize, Range<usize>)) {
+    fn run(&self, start: usize, count: usize) -> (usize, Range<usize>) {
+        let parent = self.of(start);
         if let Places::One(_) = self.places {
-            return add(self.of(0), 0..count);
+            return (parent, start..count);
         }
-        let mut start = 0;
-        while start < count {
-            let parent = self.of(start);
-            let end = (start + 1..count).find(|lane| self.of(*lane) != parent).unwrap_or(count);
-            add(parent, start..end);
-            start = end;
-        }
+        (parent, start..(start + 1..count).find(|lane| self.of(*lane) != parent).unwrap_or(count))
     }
 }
 
@@ -262,11 +264,13 @@ fn part<'a, R>(numbers: &'a [R], lanes: &Range<usize>) -> &'a [R] {
 #[inline(always)]
 fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
     let width = v.width;
-    if parents.runs {
-        parents.each_run(count, |parent, lanes| sum_rows(s, v, lanes, &mut sums[parent * width..][..width]));
-        return;
+    let mut start = 0;
+    while parents.runs && start < count {
+        let (parent, lanes) = parents.run(start, count);
+        start = lanes.end;
+        sum_rows(s, v, lanes, &mut sums[parent * width..][..width]);
     }
-    for lane in 0..count {
+    for lane in start..count {
         add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
     }
 }
