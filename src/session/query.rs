@@ -1,5 +1,6 @@
 //! Everything that DataFusion runs by itself: queries, EXPLAIN, SHOW, SET, prepared statements, COPY TO, external tables.
 
+use super::equal_keys::EqualKeys;
 use super::unnest::Unnest;
 use super::{Outcome, Session, catalog};
 use crate::error::{Error, Place, Result};
@@ -35,7 +36,9 @@ pub(super) fn settings() -> Result<SessionContext> {
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::MAIN);
     config.options_mut().sql_parser.collect_spans = true;
     // DataFusion's rules take apart the sub-queries that they know; ours comes before them and leaves them those.
-    let rules = std::iter::once(Arc::new(Unnest) as Arc<dyn OptimizerRule + Send + Sync>).chain(Optimizer::new().rules).collect();
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(Unnest)];
+    let equal_keys = Arc::new(EqualKeys::default());
+    rules.extend(Optimizer::new().rules.into_iter().map(|rule| if rule.name() == equal_keys.name() { equal_keys.clone() } else { rule }));
     let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
     let context = SessionContext::new_with_state(state);
     super::functions(&context);

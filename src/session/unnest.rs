@@ -1,21 +1,20 @@
 //! Sub-queries that DataFusion does not take apart: correlated other than by an equality below their aggregate, or written
-//! where it knows none (in the argument of an aggregate, EXISTS and IN in a SELECT list).
+//! where it knows none (in the argument of an aggregate, EXISTS and IN in a SELECT list). LATERAL likewise.
 //!
-//! The sub-query is run once for each distinct combination of the outer values that it reads, as a join with these, and
-//! looked up by them (Neumann and Kemper, "Unnesting Arbitrary Queries", BTW 2015). What DataFusion takes apart is left to it.
+//! The sub-query is run once for each distinct combination of the outer values that it reads, as a join with these
+//! (`dependent`), and looked up by them. What DataFusion takes apart is left to it.
 
+use super::dependent::{OuterRows, same};
 use crate::error::Error;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
 use datafusion::error::Result;
-use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_aggregate::expr_fn::bool_or;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery,
-    binary_expr, lit, when,
+    BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit, when,
 };
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -32,10 +31,6 @@ impl OptimizerRule for Unnest {
 
     fn apply_order(&self) -> Option<ApplyOrder> {
         None
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
     }
 
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
@@ -100,6 +95,7 @@ fn unnested(node: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transform
         LogicalPlan::Filter(filter) => filter.input.as_ref().clone(),
         LogicalPlan::Projection(projection) => projection.input.as_ref().clone(),
         LogicalPlan::Aggregate(aggregate) => aggregate.input.as_ref().clone(),
+        LogicalPlan::Join(join) => return Ok(lateral(join, config)?.map_or_else(|| Transformed::no(node.clone()), Transformed::yes)),
         _ => return Ok(Transformed::no(node)),
     };
     let conjuncts: Vec<Expr> = if let LogicalPlan::Filter(filter) = &node {
@@ -141,18 +137,10 @@ fn unnested(node: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transform
 
 /// The rows of a query with what a sub-query says of each, and the expression for it. `None` where it is of no known shape.
 fn joined(nested: &Nested, input: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Option<(LogicalPlan, Expr)>> {
-    let mut keys: Vec<Expr> = vec![];
-    let mut outer: Vec<Column> = vec![];
-    for e in &nested.subquery.outer_ref_columns {
-        if let Expr::OuterReferenceColumn(_, c) = e
-            && !outer.contains(c)
-        {
-            outer.push(c.clone());
-            keys.push(Expr::Column(c.clone()));
-        }
-    }
+    let outer = outer_columns(nested.subquery, &input);
+    let mut keys: Vec<Expr> = outer.iter().cloned().map(Expr::Column).collect();
     keys.extend(nested.compared.map(|(value, _)| value.clone()));
-    if !outer.iter().all(|c| input.schema().is_column_from_schema(c)) || is_volatile(&input)? {
+    if is_volatile(&input)? {
         return Ok(None);
     }
     let outer_rows = OuterRows { input: &input, outer, keys: &keys, config };
@@ -193,171 +181,58 @@ fn joined(nested: &Nested, input: LogicalPlan, config: &dyn OptimizerConfig) -> 
     Ok(Some((plan, if nested.negated { Expr::Not(Box::new(answer)) } else { answer })))
 }
 
-/// The rows around a sub-query, of which it sees the distinct values that it reads.
-struct OuterRows<'a> {
-    input: &'a LogicalPlan,
-    outer: Vec<Column>,
-    keys: &'a [Expr],
-    config: &'a dyn OptimizerConfig,
+/// `FROM a, LATERAL (...) b`: the lateral side for each combination of the values of `a` that it reads, joined to the rows that
+/// have these. `None` where it is no lateral join, DataFusion takes it apart, or it is of no known shape.
+fn lateral(join: &Join, config: &dyn OptimizerConfig) -> Result<Option<LogicalPlan>> {
+    let Some(subquery) = lateral_side(&join.right) else { return Ok(None) };
+    if !matches!(join.join_type, JoinType::Inner | JoinType::Left) || is_known_lateral(&subquery.subquery)? || is_volatile(&join.left)? {
+        return Ok(None);
+    }
+    let outer = outer_columns(subquery, &join.left);
+    let keys: Vec<Expr> = outer.iter().cloned().map(Expr::Column).collect();
+    let outer_rows = OuterRows { input: &join.left, outer: outer.clone(), keys: &keys, config };
+    let Some((rows, values)) = outer_rows.dependent(&join.right)? else { return Ok(None) };
+    let mut on = same(&outer, &values);
+    on.extend(join.on.iter().map(|(l, r)| binary_expr(l.clone(), Operator::Eq, r.clone())));
+    on.extend(join.filter.clone());
+    let joined = LogicalPlanBuilder::from(join.left.as_ref().clone()).join_on(rows, join.join_type, on)?;
+    Ok(Some(joined.project(join.schema.columns().into_iter().map(Expr::Column))?.build()?))
 }
 
-type Dependent = Option<(LogicalPlan, Vec<Column>)>;
-
-impl OuterRows<'_> {
-    /// The distinct values, and their columns.
-    fn values(&self) -> Result<(LogicalPlan, Vec<Column>)> {
-        let alias = self.config.alias_generator().next("__outer");
-        let name = |at: usize| format!("{alias}_{at}");
-        let keys = self.keys.iter().enumerate().map(|(at, e)| e.clone().alias(name(at)));
-        let plan = LogicalPlanBuilder::from(self.input.clone()).project(keys)?.distinct()?.alias(alias.clone())?.build()?;
-        Ok((plan, (0..self.keys.len()).map(|at| Column::new(Some(alias.clone()), name(at))).collect()))
-    }
-
-    /// The plan for every combination of outer values, whose columns come last.
-    fn dependent(&self, plan: &LogicalPlan) -> Result<Dependent> {
-        if !reads_outer(plan)? {
-            let (values, columns) = self.values()?;
-            if columns.is_empty() {
-                return Ok(Some((plan.clone(), columns)));
-            }
-            return Ok(Some((LogicalPlanBuilder::from(plan.clone()).cross_join(values)?.build()?, columns)));
-        }
-        match plan {
-            LogicalPlan::Filter(filter) => self.over(&filter.input, |input, columns| {
-                let predicate = self.bound(&filter.predicate, &columns)?;
-                Ok((LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(input))?), columns))
-            }),
-            LogicalPlan::Projection(projection) => self.over(&projection.input, |input, columns| {
-                let expressions = self.all_bound(plan, &projection.expr, &columns)?;
-                let all = expressions.into_iter().chain(columns.iter().cloned().map(Expr::Column)).collect();
-                Ok((LogicalPlan::Projection(Projection::try_new(all, Arc::new(input))?), columns))
-            }),
-            LogicalPlan::SubqueryAlias(alias) => self.over(&alias.input, |input, columns| {
-                let columns = columns.into_iter().map(|c| Column::new(Some(alias.alias.clone()), c.name)).collect();
-                Ok((LogicalPlanBuilder::from(input).alias(alias.alias.clone())?.build()?, columns))
-            }),
-            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.dependent(&sort.input),
-            LogicalPlan::Distinct(Distinct::All(input)) => {
-                self.over(input, |input, columns| Ok((LogicalPlan::Distinct(Distinct::All(Arc::new(input))), columns)))
-            }
-            LogicalPlan::Aggregate(aggregate) if !aggregate.group_expr.iter().any(|e| matches!(e, Expr::GroupingSet(_))) => {
-                self.over(&aggregate.input, |input, columns| self.aggregate(plan, aggregate, input, columns))
-            }
-            LogicalPlan::Join(join) => self.join(plan, join),
-            LogicalPlan::Union(union) => {
-                let mut all: Option<LogicalPlanBuilder> = None;
-                for input in &union.inputs {
-                    let Some((part, columns)) = self.dependent(input)? else { return Ok(None) };
-                    let own = input.schema().columns().into_iter().chain(columns).map(Expr::Column);
-                    let part = LogicalPlanBuilder::from(part).project(own)?;
-                    all = Some(if let Some(before) = all { before.union(part.build()?)? } else { part });
-                }
-                let Some(all) = all else { return Ok(None) };
-                let plan = all.build()?;
-                let columns = plan.schema().columns().split_off(union.schema.fields().len());
-                Ok(Some((plan, columns)))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn over(
-        &self,
-        input: &LogicalPlan,
-        make: impl FnOnce(LogicalPlan, Vec<Column>) -> Result<(LogicalPlan, Vec<Column>)>,
-    ) -> Result<Dependent> {
-        self.dependent(input)?.map(|(input, columns)| make(input, columns)).transpose()
-    }
-
-    /// Groups for each combination. One without GROUP BY has a row for every combination, whether it has rows or not.
-    fn aggregate(
-        &self,
-        plan: &LogicalPlan,
-        aggregate: &Aggregate,
-        input: LogicalPlan,
-        columns: Vec<Column>,
-    ) -> Result<(LogicalPlan, Vec<Column>)> {
-        let mut keys = self.all_bound(plan, &aggregate.group_expr, &columns)?;
-        keys.extend(columns.iter().cloned().map(Expr::Column));
-        let aggregates = self.all_bound(plan, &aggregate.aggr_expr, &columns)?;
-        let grouped = LogicalPlan::Aggregate(Aggregate::try_new(Arc::new(input), keys, aggregates)?);
-        if !aggregate.group_expr.is_empty() {
-            return Ok((grouped, columns));
-        }
-        let (values, all) = self.values()?;
-        let on = same(&all, &columns);
-        let joined = LogicalPlanBuilder::from(values).join_on(grouped, JoinType::Left, on)?;
-        let mut filled = vec![];
-        for (e, column) in aggregate.aggr_expr.iter().zip(aggregate.schema.columns()) {
-            let value = Expr::Column(column.clone());
-            let empty = match e.clone().unalias() {
-                Expr::AggregateFunction(f) => f.func.default_value(&e.get_type(aggregate.input.schema())?)?,
-                _ => ScalarValue::Null,
-            };
-            filled.push(if empty.is_null() { value } else { coalesce(vec![value, lit(empty)]).alias(column.name) });
-        }
-        filled.extend(all.iter().cloned().map(Expr::Column));
-        Ok((joined.project(filled)?.build()?, all))
-    }
-
-    fn join(&self, plan: &LogicalPlan, join: &Join) -> Result<Dependent> {
-        let kept = match join.join_type {
-            JoinType::Inner | JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti => &join.left,
-            _ => return Ok(None),
-        };
-        let Some((left, columns)) = self.dependent(kept)? else { return Ok(None) };
-        let mut on: Vec<Expr> = vec![];
-        let right = if reads_outer(&join.right)? {
-            let Some((right, theirs)) = self.dependent(&join.right)? else { return Ok(None) };
-            on.extend(same(&columns, &theirs));
-            right
-        } else {
-            join.right.as_ref().clone()
-        };
-        let equal = match join.null_equality {
-            datafusion::common::NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
-            datafusion::common::NullEquality::NullEqualsNothing => Operator::Eq,
-        };
-        let keys = join.on.iter().map(|(l, r)| binary_expr(l.clone(), equal, r.clone()));
-        for e in keys.chain(join.filter.clone()) {
-            on.push(self.bound(&e, &columns)?);
-        }
-        debug_assert_eq!(plan.inputs().len(), 2);
-        let on = if on.is_empty() { vec![lit(true)] } else { on };
-        Ok(Some((LogicalPlanBuilder::from(left).join_on(right, join.join_type, on)?.build()?, columns)))
-    }
-
-    /// The expression with the values in place of the outer columns.
-    fn bound(&self, e: &Expr, columns: &[Column]) -> Result<Expr> {
-        let bound = e.clone().transform_up(|e| match &e {
-            Expr::OuterReferenceColumn(_, c) => match self.outer.iter().position(|known| known == c) {
-                Some(at) => Ok(Transformed::yes(Expr::Column(columns[at].clone()))),
-                None => Ok(Transformed::no(e)),
-            },
-            _ => Ok(Transformed::no(e)),
-        })?;
-        Ok(bound.data)
-    }
-
-    fn all_bound(&self, plan: &LogicalPlan, expressions: &[Expr], columns: &[Column]) -> Result<Vec<Expr>> {
-        let names = NamePreserver::new(plan);
-        expressions
-            .iter()
-            .map(|e| {
-                let name = names.save(e);
-                Ok(name.restore(self.bound(e, columns)?))
-            })
-            .collect()
+/// The sub-query that the right side of a lateral join is, below nothing but new names.
+fn lateral_side(plan: &LogicalPlan) -> Option<&Subquery> {
+    match plan {
+        LogicalPlan::Subquery(subquery) => Some(subquery).filter(|s| !s.outer_ref_columns.is_empty()),
+        LogicalPlan::SubqueryAlias(alias) => lateral_side(&alias.input),
+        LogicalPlan::Projection(projection) => lateral_side(&projection.input),
+        _ => None,
     }
 }
 
-fn same(left: &[Column], right: &[Column]) -> Vec<Expr> {
-    let same = |(l, r): (&Column, &Column)| binary_expr(Expr::Column(l.clone()), Operator::IsNotDistinctFrom, Expr::Column(r.clone()));
-    left.iter().zip(right).map(same).collect()
+/// Whether DataFusion takes it apart: not by HAVING, and what runs over all rows of a sub-query it would run over those of all
+/// outer rows together.
+fn is_known_lateral(plan: &LogicalPlan) -> Result<bool> {
+    use LogicalPlan::{Aggregate, Filter, Projection, SubqueryAlias, TableScan};
+    if plan.exists(|node| Ok(!matches!(node, Aggregate(_) | Filter(_) | Projection(_) | SubqueryAlias(_) | TableScan(_))))? {
+        return Ok(false);
+    }
+    let mut pull_up = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
+    let taken_apart = plan.clone().rewrite(&mut pull_up).is_ok();
+    Ok(taken_apart && pull_up.can_pull_up && pull_up.pull_up_having_expr.is_none())
 }
 
-fn reads_outer(plan: &LogicalPlan) -> Result<bool> {
-    plan.exists(|node| Ok(node.contains_outer_reference()))
+/// The columns of these rows that a sub-query reads. What else it reads is of a query further out.
+fn outer_columns(subquery: &Subquery, rows: &LogicalPlan) -> Vec<Column> {
+    let mut outer: Vec<Column> = vec![];
+    for e in &subquery.outer_ref_columns {
+        if let Expr::OuterReferenceColumn(_, c) = e
+            && !outer.contains(c)
+            && rows.schema().is_column_from_schema(c)
+        {
+            outer.push(c.clone());
+        }
+    }
+    outer
 }
 
 fn is_volatile(plan: &LogicalPlan) -> Result<bool> {

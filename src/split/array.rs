@@ -1,7 +1,7 @@
 //! ARRAY_AGG of live values: the rows of a group in a frozen order, which the skeleton sorts them by.
 
 use super::Splitter;
-use super::relation::{Relation, Slot, place, text};
+use super::relation::{Relation, place, text};
 use crate::algebra::{Output, OutputValue};
 use crate::error::{Error, Result};
 use datafusion::common::DFSchema;
@@ -59,7 +59,7 @@ impl Splitter<'_> {
                 .hint("order all arrays of one GROUP BY the same way, or aggregate in two sub-queries and join"));
         }
         let keys_of_order = self.sort_keys(order, schema, input)?;
-        if let Some(live) = keys_of_order.iter().find(|k| matches!(k.value, Slot::Live(_))) {
+        if let Some(live) = keys_of_order.iter().find(|k| k.is_live()) {
             return Err(Error::new(format!("{} in a live order", text(arrays[0])))
                 .at(live.place.clone())
                 .hint("order the elements by frozen columns; FIRST_VALUE(x ORDER BY live) takes one element by a live order"));

@@ -89,17 +89,28 @@ impl Splitter<'_> {
         Ok(true)
     }
 
-    /// Ends the stage of the outer rows, and splits the sub-query over pairs with them.
-    fn pairs(&mut self, relation: &mut Relation, schema: &DFSchema, call: &Call, args: &[Expr]) -> Result<(Context, Relation)> {
+    /// Ends the stage of the outer rows. A sub-query calls the arguments, which are over their columns, by these names.
+    pub(super) fn around(
+        &mut self,
+        relation: &mut Relation,
+        schema: &DFSchema,
+        names: impl IntoIterator<Item = Column>,
+        args: &[Expr],
+    ) -> Result<Context> {
         let width = relation.columns.len();
         for e in args {
             let slot = self.column(e, schema, relation)?;
             relation.columns.push(slot);
         }
         let rows = self.finish_rows(relation.clone())?;
-        let names = call.outer.iter().cloned().chain(args.last().map(value_column));
         let key = Column::from_name(format!("outer row {}", self.fresh()));
-        let context = Context { rows, bindings: names.zip(width..width + args.len()).collect(), key };
+        Ok(Context { rows, bindings: names.into_iter().zip(width..width + args.len()).collect(), key })
+    }
+
+    /// Ends the stage of the outer rows, and splits the sub-query over pairs with them.
+    fn pairs(&mut self, relation: &mut Relation, schema: &DFSchema, call: &Call, args: &[Expr]) -> Result<(Context, Relation)> {
+        let names = call.outer.iter().cloned().chain(args.last().map(value_column));
+        let context = self.around(relation, schema, names, args)?;
         self.contexts.push(context.clone());
         let pairs = self.relation(&call.plan).and_then(|inner| self.meet(inner));
         self.contexts.pop();
@@ -251,7 +262,7 @@ impl Splitter<'_> {
             }
             None => Err(Error::new(format!("{} is a column of a query around this one", missing.human_display()))
                 .at(place(&missing))
-                .hint("a lateral sub-query of this shape is not supported yet: join with an aggregate grouped by the key")),
+                .hint("read it in a sub-query of the query that has it, or join with an aggregate grouped by the key")),
         }
     }
 

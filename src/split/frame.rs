@@ -30,7 +30,7 @@ impl Splitter<'_> {
         let params = &function.params;
         let partition = self.partition(&params.partition_by, schema, &mut input)?;
         let keys = self.sort_keys(&params.order_by, schema, &mut input)?;
-        if let Some(live) = keys.iter().find(|k| matches!(k.value, Slot::Live(_))) {
+        if let Some(live) = keys.iter().find(|k| k.is_live()) {
             return Err(Error::new(format!("{} in the live order {}", e.human_display(), live.label))
                 .at(live.place.clone())
                 .hint("ranks may have a live order; FIRST_VALUE(v ORDER BY live) may be an aggregate; else order by frozen columns"));

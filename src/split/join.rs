@@ -12,8 +12,15 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlanBuilder, Operator, binary_
 
 impl Splitter<'_> {
     pub(super) fn inner_join(&mut self, join: &Join) -> Result<Relation> {
+        if let Some(joined) = self.lateral_join(join)? {
+            return Ok(joined);
+        }
         let (left, right) = (self.relation(&join.left)?, self.relation(&join.right)?);
         let left = self.with_outer(left, &join.filter)?;
+        self.inner_joined(left, right, join)
+    }
+
+    pub(super) fn inner_joined(&mut self, left: Relation, right: Relation, join: &Join) -> Result<Relation> {
         let (frozen, live) = self.conditions(join, &left, &right)?;
         let mut pairs = self.join_skeletons(left, right, JoinType::Inner, frozen, &join.schema)?;
         for conjunct in live {
@@ -77,8 +84,16 @@ impl Splitter<'_> {
             relation.columns.rotate_left(right_width);
             return Ok(relation);
         }
+        if let Some(joined) = self.lateral_join(join)? {
+            return Ok(joined);
+        }
         let (left, right) = (self.relation(&join.left)?, self.relation(&join.right)?);
         let left = self.with_outer(left, &join.filter)?;
+        self.left_joined(left, right, join)
+    }
+
+    /// LEFT JOIN and FULL JOIN.
+    pub(super) fn left_joined(&mut self, left: Relation, right: Relation, join: &Join) -> Result<Relation> {
         let (frozen, live) = self.conditions(join, &left, &right)?;
         let schema = both_schema(join)?;
         let full = join.join_type == JoinType::Full;

@@ -17,6 +17,7 @@ pub mod functions;
 mod grouping;
 mod image;
 mod join;
+mod lateral;
 mod materialize;
 mod order;
 mod product;

@@ -27,7 +27,7 @@ impl Splitter<'_> {
         let input = self.relation(&sort.input)?;
         let mut input = self.with_outer(input, sort.expr.iter().map(|k| &k.expr))?;
         let keys = self.sort_keys(&sort.expr, sort.input.schema(), &mut input)?;
-        if keys.iter().any(|k| matches!(k.value, Slot::Live(_))) {
+        if keys.iter().any(Key::is_live) || self.outer_key(&input)?.is_some() {
             input.known.order = Some(keys);
             return match sort.fetch {
                 Some(fetch) => self.first_rows(input, 0, Some(fetch as u64)),
@@ -61,16 +61,11 @@ impl Splitter<'_> {
     pub(super) fn limit(&mut self, limit: &Limit, plan: &LogicalPlan) -> Result<Relation> {
         let mut input = self.relation(&limit.input)?;
         let at = || Place::Expression(limit_text(limit));
-        if input.known.order.is_some() {
+        if input.known.order.is_some() || self.outer_key(&input)?.is_some() {
             let (SkipType::Literal(skip), FetchType::Literal(fetch)) = (limit.get_skip_type()?, limit.get_fetch_type()?) else {
-                return Err(Error::new("the number of rows of a LIMIT over a live order must be a literal").at(at()).hint("LIMIT 10"));
+                return Err(Error::new("the number of rows of this LIMIT must be a literal").at(at()).hint("LIMIT 10"));
             };
             return self.first_rows(input, skip as u64, fetch.map(|n| n as u64));
-        }
-        if self.outer_key(&input)?.is_some() {
-            return Err(Error::new("LIMIT in a sub-query that depends on the rows around it")
-                .at(at())
-                .hint("aggregate in the sub-query, order it by a live value, or leave LIMIT out of EXISTS and IN"));
         }
         if !input.weight.is_empty() {
             return Err(weighted_limit(at()));
@@ -94,8 +89,11 @@ impl Splitter<'_> {
 
     /// The same within each partition.
     fn first_of_each(&mut self, input: Relation, partition: Vec<usize>, keys: Vec<Key>, skip: u64, fetch: Option<u64>) -> Result<Relation> {
-        let (ranked, mut relation, partition) = self.rank_rows(input, partition, &keys)?;
         let last = fetch.map(|n| skip.saturating_add(n));
+        if !keys.iter().any(Key::is_live) {
+            return self.first_of_each_frozen(input, partition, &keys, skip, last);
+        }
+        let (ranked, mut relation, partition) = self.rank_rows(input, partition, &keys)?;
         let taken = last.map_or(Expression::Number(1.0), |last| self.degree_among(&ranked, last));
         let degree = match skip {
             0 => taken,
@@ -106,6 +104,28 @@ impl Splitter<'_> {
             relation.known.exclusive = Some(partition);
         }
         Ok(relation)
+    }
+
+    /// The same by frozen keys: the exact engine numbers the rows.
+    fn first_of_each_frozen(
+        &mut self,
+        mut input: Relation,
+        partition: Vec<usize>,
+        keys: &[Key],
+        skip: u64,
+        last: Option<u64>,
+    ) -> Result<Relation> {
+        if !input.weight.is_empty() {
+            return Err(weighted_limit(keys.first().map_or_else(|| Place::Expression("LIMIT".into()), |k| k.place.clone())));
+        }
+        input.flush()?;
+        let place = self.fresh();
+        let by = partition.into_iter().map(column).collect();
+        let function = row_number().partition_by(by).order_by(keys.iter().filter_map(frozen_key).collect()).build()?;
+        let numbered = LogicalPlanBuilder::from(input.plan.clone()).window(vec![function.alias(column_name(place))])?;
+        let taken = last.map_or(lit(true), |last| column(place).lt_eq(lit(last)));
+        input.plan = numbered.filter(column(place).gt(lit(skip)).and(taken))?.build()?;
+        Ok(input)
     }
 
     /// `DISTINCT ON (keys) ... ORDER BY keys, live`: the first of each partition.
@@ -126,7 +146,7 @@ impl Splitter<'_> {
         }
         let rest = sorted.get(partition.len()..).unwrap_or_default();
         let keys = self.sort_keys(rest, schema, &mut input)?;
-        if !keys.iter().any(|k| matches!(k.value, Slot::Live(_))) {
+        if !keys.iter().any(Key::is_live) {
             return Err(refusal(
                 "DISTINCT ON over a live relation without a live order",
                 &whole(),
@@ -146,7 +166,7 @@ impl Splitter<'_> {
         mut partition: Vec<usize>,
         keys: &[Key],
     ) -> Result<(Ranked, Relation, Vec<usize>)> {
-        let live = keys.iter().position(|k| matches!(k.value, Slot::Live(_)));
+        let live = keys.iter().position(Key::is_live);
         let (first, key) = live.map(|at| (at, &keys[at])).ok_or_else(|| Error::new("an order without a live key"))?;
         let Slot::Live(value) = key.value.clone() else { unreachable!("the key is live") };
         let sql_partition = partition.clone();

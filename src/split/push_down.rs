@@ -78,7 +78,7 @@ fn below(conjuncts: Vec<Expr>, plan: LogicalPlan) -> EngineResult<(Vec<Expr>, Lo
                 _ => (false, false),
             };
             // A lateral side reads the other: both stay as they are.
-            let lateral = matches!(join.right.as_ref(), LogicalPlan::Subquery(_)) || reads_outer(&join.right)?;
+            let lateral = reads_outer(&join.right)?;
             let (mut left, mut right, mut kept) = (vec![], vec![], vec![]);
             for conjunct in conjuncts {
                 if to_left && is_about(&conjunct, join.left.schema()) {

@@ -50,6 +50,12 @@ pub(super) struct Key {
     pub place: Place,
 }
 
+impl Key {
+    pub fn is_live(&self) -> bool {
+        matches!(self.value, Slot::Live(_))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub(super) enum Slot {
     Frozen(usize),
@@ -149,12 +155,7 @@ impl Splitter<'_> {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::RecursiveQuery(query) => self.recursive(query, plan),
             LogicalPlan::SubqueryAlias(alias) => self.relation(&alias.input),
-            LogicalPlan::Subquery(subquery) if subquery.outer_ref_columns.is_empty() => self.relation(&subquery.subquery),
-            LogicalPlan::Subquery(_) => Err(refusal(
-                "a lateral sub-query over a live relation",
-                plan,
-                "it is not supported in this shape yet: join with an aggregate grouped by the key",
-            )),
+            LogicalPlan::Subquery(subquery) => self.relation(&subquery.subquery),
             LogicalPlan::Projection(projection) => {
                 let input = self.relation(&projection.input)?;
                 self.project(input, projection.input.schema(), &projection.expr)

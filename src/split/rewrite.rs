@@ -2,7 +2,7 @@
 //!
 //! - type coercion (the analyzer): changes types, no truth values;
 //! - sub-queries become functions of the outer columns that they read (`subquery`): a change of spelling;
-//! - lateral joins of simple shape to joins: the same rows;
+//! - lateral joins to joins that name the columns which their right side reads (`lateral`): a change of spelling;
 //! - pushing conjuncts down (`push_down`): weights multiply wherever the conjunct stands, and each stands in one place;
 //!   of equal conjuncts of a filter one is kept;
 //! - dropping columns that nothing reads: what is not read is not live either.
@@ -15,7 +15,6 @@ use super::{push_down, subquery};
 use crate::error::Result;
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::decorrelate_lateral_join::DecorrelateLateralJoin;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use std::sync::Arc;
@@ -27,7 +26,7 @@ pub fn prepare(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
 
 fn rewritten(plan: LogicalPlan) -> Result<LogicalPlan> {
     let plan = subquery::take_out(plan, &rewritten)?;
-    let plan = push_down::push_down(optimized(plan, Arc::new(DecorrelateLateralJoin::new()))?)?;
+    let plan = push_down::push_down(plan)?;
     optimized(plan, Arc::new(OptimizeProjections::new()))
 }
 

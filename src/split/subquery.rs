@@ -3,6 +3,7 @@
 //! The optimizer's rules see the outer columns of a correlated sub-query only when they are arguments. What is frozen is
 //! given back to the exact engine as the sub-query that it was.
 
+use super::lateral;
 use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -91,7 +92,7 @@ impl Call {
     }
 }
 
-/// The plan with its sub-queries as calls, each prepared by itself.
+/// The plan with its sub-queries as calls, each prepared by itself, and its lateral joins as ordinary ones.
 pub(super) fn take_out(plan: LogicalPlan, prepare: &dyn Fn(LogicalPlan) -> Result<LogicalPlan>) -> Result<LogicalPlan> {
     let taken = plan.transform_up(|node| {
         let schema = merge_schema(&node.inputs());
@@ -100,7 +101,8 @@ pub(super) fn take_out(plan: LogicalPlan, prepare: &dyn Fn(LogicalPlan) -> Resul
             let name = names.save(&e);
             let taken = e.transform_up(|e| taken_out(e, &schema, prepare))?;
             Ok(taken.update_data(|e| name.restore(e)))
-        })
+        })?
+        .transform_data(lateral::taken_out)
     })?;
     Ok(taken.data)
 }
@@ -141,7 +143,7 @@ fn lets_a_row_through(limit: &Limit) -> bool {
     fetch && limit.get_skip_type().is_ok_and(|s| matches!(s, SkipType::Literal(0)))
 }
 
-/// The plan with its calls as the sub-queries that they were.
+/// The plan with its calls as the sub-queries that they were, and its lateral joins.
 pub(super) fn given_back(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
     let given = plan.transform_up(|node| {
         let schema = merge_schema(&node.inputs());
@@ -150,7 +152,8 @@ pub(super) fn given_back(plan: LogicalPlan) -> EngineResult<LogicalPlan> {
             let name = names.save(&e);
             let given = e.transform_up(|e| call_given_back(e, &schema))?;
             Ok(given.update_data(|e| name.restore(e)))
-        })
+        })?
+        .transform_data(lateral::given_back)
     })?;
     Ok(given.data)
 }
@@ -181,21 +184,22 @@ pub(super) fn each_call(e: &Expr, f: &mut dyn FnMut(&Call) -> Result<()>) -> Res
     Ok(())
 }
 
-fn each_outer_reference(plan: &LogicalPlan, f: &mut dyn FnMut(&Expr, &Column)) -> EngineResult<()> {
-    plan.apply(|node| {
-        node.apply_expressions(|e| {
-            e.apply(|e| {
-                if let Expr::OuterReferenceColumn(_, c) = e {
-                    f(e, c);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
+/// What the right side of a lateral join reads, the join's condition says.
+pub(super) fn each_outer_reference(plan: &LogicalPlan, f: &mut dyn FnMut(&Expr, &Column)) -> EngineResult<()> {
+    plan.apply_expressions(|e| {
+        e.apply(|e| {
+            if let Expr::OuterReferenceColumn(_, c) = e {
+                f(e, c);
+            }
+            Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    Ok(())
+    let inputs = plan.inputs();
+    let outside = if lateral::is_lateral(plan) { &inputs[..1] } else { &inputs[..] };
+    outside.iter().try_for_each(|input| each_outer_reference(input, f))
 }
 
-fn signature() -> Signature {
+pub(super) fn signature() -> Signature {
     Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], Volatility::Immutable)
 }
 

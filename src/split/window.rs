@@ -3,8 +3,8 @@
 
 use super::expression::constant;
 use super::order::Ranked;
-use super::relation::{Live, Relation, Slot, place};
-use super::{Splitter, column_name};
+use super::relation::{Key, Live, Relation, Slot, place};
+use super::{Splitter, column, column_name};
 use crate::algebra::Ranking;
 use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
@@ -27,11 +27,6 @@ impl Splitter<'_> {
         for e in &window.window_expr {
             let inner = if let Expr::Alias(alias) = e { &alias.expr } else { e };
             let Expr::WindowFunction(function) = inner else { return Err(Error::new("a window without a function").at(place(e))) };
-            if self.outer_key(&input)?.is_some() {
-                return Err(Error::new("a window function in a sub-query that depends on the rows around it")
-                    .at(place(e))
-                    .hint("compute it in a sub-query of FROM that does not, and join"));
-            }
             let live = self.is_live_expression(e, schema, &input)?;
             if !live && input.weight.is_empty() {
                 self.frozen_window(inner, schema, &mut input)?;
@@ -49,7 +44,10 @@ impl Splitter<'_> {
     fn frozen_window(&mut self, e: &Expr, schema: &DFSchema, input: &mut Relation) -> Result<()> {
         input.flush()?;
         let id = self.fresh();
-        let function = self.skeleton_expression(e, schema, input)?;
+        let mut function = self.skeleton_expression(e, schema, input)?;
+        if let (Expr::WindowFunction(function), Some(key)) = (&mut function, self.outer_key(input)?) {
+            function.params.partition_by.push(column(key));
+        }
         input.plan = LogicalPlanBuilder::from(input.plan.clone()).window(vec![function.alias(column_name(id))])?.build()?;
         input.names.insert(id, e.human_display().to_string());
         input.columns.push(Slot::Frozen(id));
@@ -74,7 +72,7 @@ impl Splitter<'_> {
             None => {
                 let partition = self.partition(&params.partition_by, schema, &mut input)?;
                 let keys = self.sort_keys(&params.order_by, schema, &mut input)?;
-                if !keys.iter().any(|k| matches!(k.value, Slot::Live(_))) {
+                if !keys.iter().any(Key::is_live) {
                     return Err(Error::new(format!(
                         "{} over rows that a live filter weighs, without an order that is live",
                         function.fun.name()
@@ -104,7 +102,7 @@ impl Splitter<'_> {
         Ok(input)
     }
 
-    /// The frozen columns of a PARTITION BY.
+    /// The frozen columns of a PARTITION BY; in a sub-query that depends on the rows around it, each of these has its own.
     pub(super) fn partition(&mut self, by: &[Expr], schema: &DFSchema, input: &mut Relation) -> Result<Vec<usize>> {
         let mut columns = vec![];
         for e in by {
@@ -114,6 +112,7 @@ impl Splitter<'_> {
             }
             columns.push(self.frozen_column(e, schema, input)?);
         }
+        columns.extend(self.outer_key(input)?);
         Ok(columns)
     }
 }

@@ -268,3 +268,104 @@ async fn exact_sub_queries_may_stand_anywhere_and_read_anything() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lateral_sub_queries_see_the_row_beside_them() {
+    let s = database().await;
+    let one = any(&[w(0.5), w(-0.3)]);
+    let above = |r: f64, bound: f64| sigmoid((r - bound) / 0.5);
+    let (left, right) = ([0.3, -0.2, 0.9, 0.4], [0.5, -0.3, 1.0, 0.2]);
+    let pairs = |f: &dyn Fn(f64, f64) -> f64| left.iter().flat_map(|l| right.iter().map(|r| f(*l, *r))).sum::<f64>();
+    let first = above(1.0, -0.6);
+    all_are(
+        &s,
+        &[
+            ("SELECT SUM(q.h) FROM l, LATERAL (SELECT l.x * m.a AS h FROM m) q", 0.14),
+            ("SELECT COUNT(*) FROM l, LATERAL (SELECT r.x FROM r, m WHERE r.k = l.k AND r.x > m.a) q", w(0.5) + w(-0.3) + w(1.0)),
+            (
+                "SELECT SUM(q.x * l.x) FROM l, m, LATERAL (SELECT r.x FROM r WHERE r.x > l.x * m.b) q",
+                pairs(&|l, r| above(r, 2.0 * l) * r * l),
+            ),
+            // A left row without a match, or to the degree that it has none, stands alone.
+            (
+                "SELECT COUNT(*) FROM l LEFT JOIN LATERAL (SELECT r.x FROM r, m WHERE r.k < l.k AND r.x > m.a) q ON true",
+                2.0 + w(0.5) + w(-0.3) + (1.0 - one) + w(0.5) + w(-0.3) + w(1.0) + none(&[w(0.5), w(-0.3), w(1.0)]),
+            ),
+            ("SELECT SUM(q.n * l.x) FROM l, LATERAL (SELECT SUM(r.x * m.b) AS n FROM r, m WHERE r.x > l.x) q", 3.22),
+            (
+                "SELECT COUNT(q.n) + SUM(q.n) FROM l LEFT JOIN LATERAL (SELECT COUNT(*) AS n FROM r, m WHERE r.k = l.k AND r.x > m.a) q ON l.k > 1",
+                2.0 + w(1.0),
+            ),
+            // The best rows of each, by a frozen order and by a live one.
+            ("SELECT SUM(q.x * m.b) FROM l, m, LATERAL (SELECT r.x FROM r WHERE r.x < l.x * 2 ORDER BY r.x DESC LIMIT 2) q", 5.8),
+            ("SELECT SUM(q.x * m.b) FROM l, m, LATERAL (SELECT r.x FROM r WHERE r.x < l.x * 2 ORDER BY r.x DESC LIMIT 2 OFFSET 1) q", 2.0 * (0.2 - 0.3 + 0.5 + 0.2 + 0.2 - 0.3)),
+            (
+                "SELECT SUM(q.x) FROM l, LATERAL (SELECT r.x FROM r, m WHERE r.k = l.k ORDER BY r.x * m.b DESC LIMIT 1) q",
+                first * 0.5 - (1.0 - first) * 0.3 + 1.0,
+            ),
+            ("SELECT SUM(q.n * m.b) FROM l, m, LATERAL (SELECT ROW_NUMBER() OVER (ORDER BY r.x) AS n FROM r WHERE r.x > l.x) q", 26.0),
+            ("SELECT SUM(q.n) FROM l, LATERAL (SELECT SUM(r.x * m.b) OVER (ORDER BY r.x) AS n FROM r, m WHERE r.x > l.x) q", 2.0 * (2.0 + (0.2 + 0.7 + 1.7) + 1.0 + 2.0)),
+            (
+                "SELECT COUNT(*) FROM l, LATERAL (SELECT DISTINCT r.k FROM r, m WHERE r.x > m.a AND r.k >= l.k) q",
+                one + 2.0 * w(1.0),
+            ),
+            (
+                "SELECT SUM(q.n) FROM (SELECT l.k, l.x * m.b AS h FROM l, m) t, LATERAL (SELECT COUNT(*) AS n FROM r WHERE r.x > t.h) q",
+                pairs(&|l, r| above(r, 2.0 * l)),
+            ),
+            (
+                "SELECT SUM(q.x) FROM l, LATERAL (SELECT r.x FROM r, m WHERE r.k = l.k AND r.x > m.a UNION ALL SELECT l.x) q",
+                w(0.5) * 0.5 - w(-0.3) * 0.3 + w(1.0) + 1.4,
+            ),
+            // One in another, which reads both rows around it, and one in a sub-query.
+            (
+                "SELECT SUM(p.h) FROM l, m, LATERAL (SELECT q.h FROM r, LATERAL (SELECT r.x * l.x * m.b AS h) q WHERE r.k = l.k) p",
+                -0.28,
+            ),
+            (
+                "SELECT COUNT(*) FROM l WHERE EXISTS (SELECT 1 FROM r, LATERAL (SELECT r.x * m.a AS h FROM m) q WHERE r.k = l.k AND q.h > l.x)",
+                any(&[above(0.05, 0.3), above(-0.03, 0.3)]) + above(0.1, -0.2),
+            ),
+        ],
+    )
+    .await;
+    fails(
+        &s,
+        "TRAIN MINIMIZE (SELECT SUM(q.h) FROM l RIGHT JOIN LATERAL (SELECT l.x * m.a AS h FROM m) q ON true)",
+        &["LATERAL syntax is not supported for"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lateral_sub_queries_of_every_shape_run_exactly() {
+    let s = database().await;
+    for (sql, expected) in [
+        (
+            "SELECT l.x, q.x FROM l, LATERAL (SELECT r.x FROM r WHERE r.x < l.x ORDER BY r.x DESC LIMIT 1) q ORDER BY 1",
+            "-0.2|-0.3\n0.3|0.2\n0.4|0.2\n0.9|0.5",
+        ),
+        (
+            "SELECT l.x, q.x FROM l LEFT JOIN LATERAL (SELECT r.x FROM r WHERE r.x < l.x ORDER BY r.x DESC LIMIT 1 OFFSET 1) q ON true ORDER BY 1",
+            "-0.2|NULL\n0.3|-0.3\n0.4|-0.3\n0.9|0.2",
+        ),
+        ("SELECT l.x, q.n FROM l, LATERAL (SELECT COUNT(*) AS n FROM r WHERE r.x > l.x) q ORDER BY 1", "-0.2|3\n0.3|2\n0.4|2\n0.9|1"),
+        ("SELECT l.x, q.n FROM l, LATERAL (SELECT COUNT(*) AS n FROM r WHERE r.x > l.x HAVING COUNT(*) > 2) q ORDER BY 1", "-0.2|3"),
+        (
+            "SELECT l.x, q.x, q.n FROM l, LATERAL (SELECT r.x, ROW_NUMBER() OVER (ORDER BY r.x) AS n FROM r WHERE r.x > l.x) q WHERE q.n = 2 ORDER BY 1",
+            "-0.2|0.5|2\n0.3|1.0|2\n0.4|1.0|2",
+        ),
+        ("SELECT l.k, q.h FROM l, LATERAL (SELECT l.x * 2 AS h) q WHERE l.k > 1 ORDER BY 1", "2|-0.4\n3|1.8"),
+        (
+            "SELECT l.k, p.h FROM l, LATERAL (SELECT q.h FROM r, LATERAL (SELECT r.x * l.x AS h) q WHERE r.k = l.k) p ORDER BY 1, 2",
+            "1|-0.09\n1|0.15\n2|-0.2",
+        ),
+        ("SELECT l.k, q.k FROM l, LATERAL (SELECT DISTINCT r.k FROM r WHERE r.k >= l.k) q ORDER BY 1, 2", "1|1\n1|2\n2|2"),
+        (
+            "SELECT l.k, q.x FROM l, LATERAL (SELECT r.x FROM r WHERE r.k = l.k UNION ALL SELECT l.x) q WHERE l.k < 3 ORDER BY 1, 2",
+            "1|-0.3\n1|0.3\n1|0.5\n2|-0.2\n2|1.0",
+        ),
+    ] {
+        assert_eq!(rows(&s, sql).await, expected, "{sql}");
+    }
+}
