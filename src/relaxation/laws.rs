@@ -207,6 +207,16 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "SELECT SUM((SELECT SUM(s.u * m.b) FROM s WHERE s.k = r.k AND s.v - r.y > m.a)) FROM r, m",
     },
     Relaxation {
+        name: "LATERAL",
+        meaning: "the sub-query's pairs with each row, joined to it",
+        example: "SELECT SUM(COALESCE(q.h, 0) * r.z) FROM r LEFT JOIN LATERAL (SELECT s.v * m.b AS h FROM s, m WHERE s.u < r.x * m.b) q ON true",
+    },
+    Relaxation {
+        name: "LATERAL with ORDER BY and LIMIT",
+        meaning: "the membership among each row's own",
+        example: "SELECT SUM(q.h * r.z) FROM r, LATERAL (SELECT s.v * m.b AS h FROM s, m WHERE s.k >= r.k ORDER BY s.u * m.a DESC LIMIT 2) q",
+    },
+    Relaxation {
         name: "full join on a live condition",
         meaning: "pairs, and the null-extended rows of both sides",
         example: "SELECT SUM(COALESCE(q.z, 0.5) * COALESCE(p.u, 3.0)) FROM (SELECT r.k AS k, r.x - m.a AS h, r.z AS z FROM r, m WHERE r.y < m.a) q \

@@ -508,6 +508,11 @@ async fn every_operator_says_what_it_became() {
             ],
             vec!["degree"],
         ),
+        (
+            "SELECT SUM(q.h) FROM p, LATERAL (SELECT u.w * p.x AS h FROM u WHERE u.id >= p.k ORDER BY u.w * p.y DESC LIMIT 1) q",
+            vec!["frozen rows|300, 100 partitions", "softmax"],
+            vec!["no row"],
+        ),
         // Sub-queries by the joins and aggregates that they are.
         (
             "SELECT SUM(p.x - (SELECT AVG(q.y * m.a) FROM p q, m WHERE q.k = p.k)) / (SELECT SUM(u.w) FROM u) FROM p",
@@ -516,5 +521,32 @@ async fn every_operator_says_what_it_became() {
         ),
     ] {
         explain(&s, &format!("TRAIN MINIMIZE ({query})"), &expect, &expect_not).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smooth_maximum_is_said_to_be_one() {
+    let s = shop().await;
+    let query = "TRAIN MAXIMIZE (SELECT MAX(p.x * m.a) - MIN(p.y * m.b) FROM p, m)";
+    let extremum = "segment-select: expected extremum";
+    explain(&s, query, &[&format!("max(p.x * m.a) -> {extremum}")], &["mellowmax"]).await;
+    let smooth =
+        ["max(p.x * m.a) -> segment-select: mellowmax", "min(p.y * m.b) -> segment-select: mellowmax", "run|scale|max(p.x * m.a): "];
+    explain(&s, &format!("{query} RELAX (smooth_max => true)"), &smooth, &[extremum]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_relaxation_is_refused_with_its_place_and_a_way_out() {
+    let s = shop().await;
+    for (query, place, remedy) in [
+        ("SELECT COUNT(*) FROM (SELECT COUNT(*) FROM u GROUP BY u.w) t", "line 1, column 79", "no finite set of values"),
+        ("SELECT COUNT(*) FROM (SELECT DISTINCT u.w FROM u) t", "at: u.w", "no finite set of values"),
+        ("SELECT COUNT(*) FROM (SELECT u.w FROM u INTERSECT SELECT p.x FROM p) t", "at: u.w", "no finite set of values"),
+        ("SELECT COUNT(*) FROM u WHERE CAST(u.w AS TEXT) LIKE '0%'", "line 1, column 59", "frozen columns"),
+        ("SELECT SUM(date_part('year', to_timestamp(u.w))) FROM u", "line 1, column 67", "estimator => 'perturbed'"),
+        ("SELECT SUM(round(u.w)) FROM u", "line 1, column 42", "forward => 'exact'"),
+        ("SELECT SUM(t.n) FROM (SELECT SUM(u.w) OVER (ORDER BY u.w) AS n FROM u) t", "line 1, column 78", "order by frozen columns"),
+    ] {
+        fails(&s, &format!("EXPLAIN TRAIN MINIMIZE ({query})"), &[place, "hint: ", remedy]).await;
     }
 }

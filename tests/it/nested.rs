@@ -18,7 +18,11 @@ fn relation(random: &mut Random, depth: u64) -> String {
     let a = relation(random, depth - 1);
     let t = format!("({a}) t");
     let all = "t.id, t.k, t.g, t.x, t.y";
-    match random.below(16) {
+    // Rows that no filter weighs.
+    let whole = "(SELECT r.id, r.k, r.g, r.x, r.y, COALESCE(r.z * m.b, m.b) + (r.id + 1) * 0.0137 AS v FROM r, m) t";
+    let present = "SELECT s.k, s.u, s.v FROM s, m WHERE s.u > m.a";
+    let of_key = |key: &str| format!("{key} AS id, {key} AS k, {key} AS g, 0.25 AS x, 0.5 AS y");
+    match random.below(34) {
         0 => format!("SELECT {all}, t.v FROM {t}, m WHERE t.v > m.a * 0.31"),
         1 => format!("SELECT {all}, t.v * m.b + 0.001 * t.id AS v FROM {t}, m WHERE t.g < 3 OR t.v < m.c"),
         2 => {
@@ -44,6 +48,46 @@ fn relation(random: &mut Random, depth: u64) -> String {
         ),
         13 => format!("SELECT {all}, t.v + COALESCE((SELECT SUM(s.v * m.b) FROM s, m WHERE s.k = t.k AND s.u > m.a), 0.1) AS v FROM {t}"),
         14 => format!("SELECT {all}, CASE WHEN t.v > 0.29 THEN t.v ELSE t.v * 0.5 - 0.017 END AS v FROM {t}"),
+        15 => format!("SELECT {all}, t.v FROM {t} LEFT SEMI JOIN ({present}) q ON t.k = q.k"),
+        16 => format!("SELECT {all}, t.v FROM {t} LEFT ANTI JOIN ({present}) q ON t.k = q.k AND q.v < t.v"),
+        17 => format!(
+            "SELECT COALESCE(t.id, q.k + 200) AS id, t.k, t.g, t.x, t.y, COALESCE(t.v, 0.17) + COALESCE(q.v, 0.0023) AS v FROM {t} FULL JOIN ({present}) q ON t.k = q.k"
+        ),
+        18 => format!("SELECT {all}, COALESCE(e.w, 0.5) + t.v AS v FROM e RIGHT JOIN {t} ON t.k = e.id AND e.w * 0.5 < t.v"),
+        19 => format!(
+            "SELECT {}, COALESCE(0.3 * q.k, 0.1) + m.b AS v FROM (SELECT t.k FROM {t} INTERSECT SELECT q.k FROM ({present}) q) q, m",
+            of_key("q.k")
+        ),
+        20 => format!(
+            "SELECT {}, COALESCE(0.3 * q.k, 0.1) * m.b AS v FROM (SELECT t.k FROM {t} EXCEPT SELECT q.k FROM ({present}) q) q, m",
+            of_key("q.k")
+        ),
+        21 => format!(
+            "SELECT {}, COALESCE(0.3 * q.k, 0.1) - m.b AS v FROM (SELECT t.k FROM {t} UNION SELECT q.k FROM ({present}) q) q, m",
+            of_key("q.k")
+        ),
+        22 => format!("SELECT {all}, NTILE(3) OVER (PARTITION BY t.g ORDER BY t.v) + 0.01 * t.id AS v FROM {whole}"),
+        23 => format!("SELECT {}, COALESCE(MEDIAN(t.v), 0) + 0.03 * t.g AS v FROM {t} GROUP BY t.g", of_key("t.g")),
+        24 => format!(
+            "SELECT {}, COALESCE(PERCENTILE_CONT(0.25) WITHIN GROUP (ORDER BY t.v), 0) + 0.03 * t.g AS v FROM {t} GROUP BY t.g",
+            of_key("t.g")
+        ),
+        25 => format!(
+            "SELECT {all}, COALESCE(AVG(t.v) OVER (PARTITION BY t.g ORDER BY t.id ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING), 0) + 0.01 * t.id AS v FROM {whole}"
+        ),
+        26 => format!("SELECT {all}, COALESCE(t.v - LAG(t.v) OVER (PARTITION BY t.g ORDER BY t.id), 0.3) + 0.01 * t.id AS v FROM {whole}"),
+        27 => format!(
+            "SELECT {all}, COALESCE(q.h, 0) + t.v AS v FROM {t} LEFT JOIN LATERAL (SELECT SUM(s.v * m.b) AS h FROM s, m WHERE s.k >= t.k AND s.u < t.v) q ON true"
+        ),
+        28 => format!(
+            "SELECT {all}, q.h + 0.01 * t.v AS v FROM {t}, LATERAL (SELECT s.v * m.b AS h FROM s, m WHERE s.k >= t.g ORDER BY s.v * m.b DESC LIMIT 1) q"
+        ),
+        29 => format!("SELECT DISTINCT ON (t.g) {all}, t.v FROM {t} ORDER BY t.g, t.v DESC"),
+        30 => format!("SELECT {}, COALESCE(FIRST_VALUE(t.x ORDER BY t.v), 0) + 0.03 * t.g AS v FROM {t} GROUP BY t.g", of_key("t.g")),
+        31 => format!("SELECT {}, COALESCE(AVG(t.v), 0) + 0.03 * COALESCE(t.g, 11) AS v FROM {t} GROUP BY ROLLUP (t.g)", of_key("t.g")),
+        32 => format!(
+            "SELECT q.b AS id, q.b AS k, q.b AS g, 0.25 AS x, 0.5 AS y, q.n + 0.03 * q.b AS v FROM (SELECT CASE WHEN t.v > 0.29 THEN 1 ELSE 0 END AS b, COUNT(*) AS n FROM {t} GROUP BY 1) q"
+        ),
         _ => format!("WITH w AS ({a}) SELECT t.id, t.k, t.g, t.x, t.y, t.v - 0.3 * (SELECT AVG(w.v) FROM w) AS v FROM w t"),
     }
 }
@@ -51,7 +95,7 @@ fn relation(random: &mut Random, depth: u64) -> String {
 fn objective(random: &mut Random) -> String {
     let depth = 1 + random.below(3);
     let from = format!("FROM ({}) t", relation(random, depth));
-    match random.below(8) {
+    match random.below(11) {
         0 => format!("SELECT COUNT(*) {from}"),
         1 => format!("SELECT SUM(t.v) {from}"),
         2 => format!("SELECT AVG(t.v) {from}"),
@@ -60,6 +104,9 @@ fn objective(random: &mut Random) -> String {
         5 => format!("SELECT SUM(u.n * u.n) FROM (SELECT t.k, COUNT(*) AS n {from} GROUP BY t.k) u"),
         // The variance of one row is nothing but rounding, which beside the mean is nothing.
         6 => format!("SELECT VAR_POP(t.v) + AVG(t.v) {from}"),
+        7 => format!("SELECT MEDIAN(t.v) {from}"),
+        8 => format!("SELECT MIN(t.v) + COUNT(*) {from}"),
+        9 => format!("SELECT COVAR_POP(t.v, t.id) + AVG(t.v) {from}"),
         _ => format!("SELECT COUNT(DISTINCT t.k) {from}"),
     }
 }
@@ -69,15 +116,21 @@ fn is_refused_well(message: &str) -> bool {
     message.contains("hint: ") || message.contains("no gradient reaches") || message.contains("reads no learnable column")
 }
 
-/// What one query breaks, if anything; whether its limit was compared, and how many slopes.
+/// What one query holds (whether its limit was compared, and how many slopes), or what it breaks.
 async fn laws(s: &Session, shape: Shape, query: &str) -> Result<(bool, usize), String> {
-    let mut relaxed = match outcome(s.relaxed(&format!("TRAIN MINIMIZE ({query}) RELAX (temperature => 0.6)"))).await? {
+    // Numbers of the order of 1 are told apart at a temperature of 1e-6; others by their spread, or much colder.
+    let (scale, coldest): (_, &[f64]) = if shape.is_of_order_one() { ("none", &[1e-6, 1e-30]) } else { ("auto", &[1e-30]) };
+    let train = format!("TRAIN MINIMIZE ({query}) RELAX (temperature => 0.6, scale => '{scale}')");
+    let mut relaxed = match outcome(s.relaxed(&train)).await? {
         Ok(relaxed) => relaxed,
         Err(e) if is_refused_well(&e.to_string()) => return Ok((false, 0)),
         Err(e) => return Err(format!("refused without a way out: {e}\n{query}")),
     };
     let told = |message: String| format!("shape {}: {message}", shape.seed);
-    let held = outcome(limit_of(&mut relaxed, query, 1e-30)).await.map_err(told)?;
+    let mut held = true;
+    for &temperature in coldest {
+        held &= outcome(limit_of(&mut relaxed, query, temperature)).await.map_err(told)?;
+    }
     let slopes = outcome(async { if has_kinks(query) { 0 } else { slope_of(&mut relaxed, query) } }).await.map_err(told)?;
     Ok((held, slopes))
 }
