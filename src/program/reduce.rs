@@ -221,6 +221,9 @@ pub(super) fn add_totals<R: Real>(
     }
 }
 
+/// Rows that are compared with one parent at a time.
+const SIDE_BY_SIDE: usize = 16;
+
 /// The parent of each lane, counted from the first that the block's sums cover.
 #[derive(Clone, Copy)]
 struct Parents<'a> {
@@ -247,10 +250,24 @@ impl<'a> Parents<'a> {
     #[inline(always)]
     fn run(&self, start: usize, count: usize) -> (usize, Range<usize>) {
         let parent = self.of(start);
-        if let Places::One(_) = self.places {
-            return (parent, start..count);
+        let mut end = start + 1;
+        match self.places {
+            Places::One(_) => end = count,
+            Places::Stored(rows) => {
+                // Many at a time, which the compiler does side by side.
+                let same = rows[start];
+                while let Some(next) = rows[..count].get(end..end + SIDE_BY_SIDE)
+                    && next.iter().fold(0, |differ, row| differ | (row ^ same)) == 0
+                {
+                    end += SIDE_BY_SIDE;
+                }
+            }
+            _ => {}
         }
-        (parent, start..(start + 1..count).find(|lane| self.of(*lane) != parent).unwrap_or(count))
+        while end < count && self.of(end) == parent {
+            end += 1;
+        }
+        (parent, start..end)
     }
 }
 

@@ -1,15 +1,20 @@
-//! The root of a sum of degrees: bracketing, and Newton's steps within the bracket, to the last bit.
+//! The root of a sum of degrees: bracketing, and Newton's steps within the bracket, until they are lost in the rounding of
+//! the degrees.
 
-use super::shape::{Cauchy, Exponential, Laplace, Linear, Logistic, Shape, sum_of};
+use super::shape::{Cauchy, Exponential, Laplace, Linear, Logistic, Shape};
 use crate::scalar::Unary;
 use multiversion::multiversion;
 
 /// Halvings that cross the range of double precision.
 const MOST_STEPS: usize = 2200;
 
+/// A step of Newton's, in units of the temperature, that moves no degree by more than its rounding: it is the last.
+const LAST_STEP: f64 = 1e-14;
+
 /// Theta with `sum w F((s - theta) unit) = target`. Minus infinity where all the weight does not reach the target,
-/// so that every degree is 1; infinity where nothing is to be reached.
-pub(super) fn root(shape: Unary, s: &mut [f64], w: &mut [f64], target: f64, unit: f64) -> f64 {
+/// so that every degree is 1; infinity where nothing is to be reached. The search begins at `near`, the root of the step before,
+/// if it can be one.
+pub(super) fn root(shape: Unary, s: &mut [f64], w: &mut [f64], target: f64, unit: f64, near: f64) -> f64 {
     let n = present(s, w);
     let (s, w) = (&s[..n], &w[..n]);
     let whole: f64 = w.iter().sum();
@@ -29,7 +34,11 @@ pub(super) fn root(shape: Unary, s: &mut [f64], w: &mut [f64], target: f64, unit
     // All degrees are at least, and at most, their mean at these ends.
     let mean = quantile(shape, target, whole) / unit;
     let (left, right) = (low - mean, high - mean);
-    let start = if shape == Unary::ExponentialCdf { exponential(s, w, target, unit, high) } else { 0.5 * (left + right) };
+    let start = match shape {
+        _ if near > left && near < right => near,
+        Unary::ExponentialCdf => exponential(s, w, target, unit, high),
+        _ => 0.5 * (left + right),
+    };
     within(shape, s, w, target, unit, left, right, start)
 }
 
@@ -52,6 +61,9 @@ fn within(shape: Unary, s: &[f64], w: &[f64], target: f64, unit: f64, mut left: 
             right = theta
         }
         let newton = theta + gap / (unit * slope);
+        if (newton - theta).abs() * unit <= LAST_STEP && newton >= left && newton <= right {
+            return newton;
+        }
         let middle = left + 0.5 * (right - left);
         let quick = newton > left && newton < right && (newton - theta).abs() <= 0.5 * before;
         let next = if quick { newton } else { middle };
@@ -112,6 +124,20 @@ fn sums(shape: Unary, s: &[f64], w: &[f64], theta: f64, unit: f64) -> (f64, f64)
 
 #[inline(always)]
 fn add_up<S: Shape>(s: &[f64], w: &[f64], theta: f64, unit: f64) -> (f64, f64) {
-    let degrees = sum_of(s, w, |s, w| w * S::degree((s - theta) * unit));
-    (degrees, sum_of(s, w, |s, w| w * S::slope((s - theta) * unit)))
+    let ((s, s_rest), (w, w_rest)) = (s.as_chunks::<8>(), w.as_chunks::<8>());
+    let (mut degrees, mut slopes) = ([0.0; 8], [0.0; 8]);
+    for (s, w) in s.iter().zip(w) {
+        for i in 0..8 {
+            let (degree, slope) = S::both((s[i] - theta) * unit);
+            degrees[i] += w[i] * degree;
+            slopes[i] += w[i] * slope;
+        }
+    }
+    let (mut degree, mut slope) = (degrees.iter().sum::<f64>(), slopes.iter().sum::<f64>());
+    for (s, w) in s_rest.iter().zip(w_rest) {
+        let (d, f) = S::both((s - theta) * unit);
+        degree += w * d;
+        slope += w * f;
+    }
+    (degree, slope)
 }

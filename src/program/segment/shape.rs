@@ -5,6 +5,8 @@ use crate::scalar::{Real, Unary};
 pub(super) trait Shape {
     fn degree(x: f64) -> f64;
     fn slope(x: f64) -> f64;
+    /// Degree and slope, by one exponential.
+    fn both(x: f64) -> (f64, f64);
 }
 
 pub(super) struct Logistic;
@@ -14,7 +16,7 @@ pub(super) struct Linear;
 pub(super) struct Exponential;
 
 macro_rules! shapes {
-    ($($shape:ident $unary:ident |$x:ident| $slope:expr;)*) => {
+    ($($shape:ident $unary:ident |$x:ident| $slope:expr, $both:expr;)*) => {
         $(impl Shape for $shape {
             #[inline(always)]
             fn degree(x: f64) -> f64 {
@@ -24,16 +26,22 @@ macro_rules! shapes {
             fn slope($x: f64) -> f64 {
                 $slope
             }
+            #[inline(always)]
+            fn both($x: f64) -> (f64, f64) {
+                $both
+            }
         })*
     };
 }
 
 shapes! {
-    Logistic    Sigmoid        |x| { let e = exp(-x.abs()); e / ((1.0 + e) * (1.0 + e)) };
-    Laplace     LaplaceCdf     |x| 0.5 * exp(-x.abs());
-    Cauchy      CauchyCdf      |x| std::f64::consts::FRAC_1_PI / (1.0 + x * x);
-    Linear      LinearCdf      |x| f64::truth(x.abs() < 0.5);
-    Exponential ExponentialCdf |x| if x < 0.0 { exp(x) } else { 0.0 };
+    Logistic    Sigmoid        |x| { let e = exp(-x.abs()); e / ((1.0 + e) * (1.0 + e)) },
+        { let e = exp(-x.abs()); let d = 1.0 / (1.0 + e); (if x < 0.0 { e * d } else { d }, e * d * d) };
+    Laplace     LaplaceCdf     |x| 0.5 * exp(-x.abs()),
+        { let f = 0.5 * exp(-x.abs()); (if x < 0.0 { f } else { 1.0 - f }, f) };
+    Cauchy      CauchyCdf      |x| std::f64::consts::FRAC_1_PI / (1.0 + x * x), (Self::degree(x), Self::slope(x));
+    Linear      LinearCdf      |x| f64::truth(x.abs() < 0.5), (Self::degree(x), Self::slope(x));
+    Exponential ExponentialCdf |x| if x < 0.0 { exp(x) } else { 0.0 }, (Self::degree(x), Self::slope(x));
 }
 
 /// The branch-free exponential of programs, which a loop over columns vectorizes.

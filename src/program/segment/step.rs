@@ -19,6 +19,9 @@ pub(in super::super) struct Step {
     /// Where each segment's rows begin, and where the last one's end.
     starts: Vec<u32>,
     blocks: Vec<Block>,
+    /// Whether the orders of the segments are those of the step before: they are found once where they do not change.
+    ordered: bool,
+    keeps_order: bool,
 }
 
 /// Segments, or rows of them, that one thread computes.
@@ -36,6 +39,9 @@ pub(super) struct Scratch {
     pub out: Vec<f64>,
     /// The rows of each segment of the block in the order of the last step, counted within the segment.
     pub order: Vec<u32>,
+    /// The root of each segment of the block at the last step, and the number of the first segment.
+    pub roots: Vec<f64>,
+    pub first: usize,
 }
 
 /// The rows of one segment.
@@ -47,6 +53,11 @@ struct Members<'a> {
 }
 
 impl Members<'_> {
+    /// Their numbers, where they lie next to each other in a column.
+    fn column<'c, R>(&self, column: &'c [R]) -> Option<&'c [R]> {
+        (self.listed.is_none() && column.len() > 1).then(|| &column[self.start..][..self.len])
+    }
+
     fn rows(&self) -> impl Iterator<Item = usize> {
         (0..self.len).map(|k| self.listed.map_or(self.start + k, |list| list[k] as usize))
     }
@@ -67,12 +78,17 @@ impl Step {
             Segments::Of(index) => graph.0.borrow().indices[index.0 as usize].rows.starts(count),
         };
         let blocks = blocks(segment, &starts, sampled);
-        Self { value, segment, segments, child: child.0 as usize, parent: parent.0 as usize, starts, blocks }
+        let keeps_order = matches!(segment, Segment::Extremum { values, .. } if graph.is_frozen(values));
+        let (child, parent) = (child.0 as usize, parent.0 as usize);
+        Self { value, segment, segments, child, parent, starts, blocks, ordered: false, keeps_order }
     }
 
     /// Bytes of the step's own memory.
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(|b| (b.scratch.x.len() + b.scratch.y.len() + b.scratch.out.len()) * 8 + b.scratch.order.len() * 4).sum()
+        self.blocks
+            .iter()
+            .map(|b| (b.scratch.x.len() + b.scratch.y.len() + b.scratch.out.len() + b.scratch.roots.len()) * 8 + b.scratch.order.len() * 4)
+            .sum()
     }
 
     /// Computes the value of every segment, or of the active ones: `rows` of the child and `parents`.
@@ -80,7 +96,9 @@ impl Step {
         if let Segment::Stack { values, .. } = self.segment {
             return self.copy(memory.column(values), out, parents);
         }
-        let job = Job { segment: self.segment, starts: &self.starts, memory };
+        let all = rows.is_none() && parents.is_none();
+        let job = Job { segment: self.segment, starts: &self.starts, memory, ordered: self.ordered && all };
+        self.ordered = self.keeps_order && all;
         match (self.segments, rows, parents) {
             (Segments::All(_), Some(rows), _) => {
                 let members = Members { start: 0, len: rows.len(), listed: Some(rows) };
@@ -133,14 +151,16 @@ impl Scratch {
         }
     }
 
-    fn with_room(segment: Segment, longest: usize, rows: usize) -> Self {
+    fn with_room(segment: Segment, segments: &Range<usize>, longest: usize, rows: usize) -> Self {
         let column = || vec![0.0; longest];
         let sorts = match segment {
             Segment::Root { .. } | Segment::Prefix { .. } | Segment::Stack { .. } => false,
             Segment::Pairs { shape, .. } => shape == Unary::LaplaceCdf,
             Segment::Extremum { .. } => true,
         };
-        Self { x: column(), y: column(), out: column(), order: if sorts { vec![u32::MAX; rows] } else { vec![] } }
+        let roots = if matches!(segment, Segment::Root { .. }) { vec![f64::NAN; segments.len()] } else { vec![] };
+        let order = if sorts { vec![u32::MAX; rows] } else { vec![] };
+        Self { x: column(), y: column(), out: column(), order, roots, first: segments.start }
     }
 }
 
@@ -169,7 +189,7 @@ fn blocks(segment: Segment, starts: &[u32], sampled: bool) -> Vec<Block> {
                 std::mem::replace(&mut first, end)..end
             };
             let longest = starts[segments.start..=segments.end].windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0) as usize;
-            let mut scratch = Scratch::with_room(segment, longest, rows.len());
+            let mut scratch = Scratch::with_room(segment, &segments, longest, rows.len());
             if !scratch.order.is_empty() {
                 for s in segments.clone() {
                     let (start, end) = (starts[s] as usize, starts[s + 1] as usize);
@@ -187,6 +207,7 @@ struct Job<'a, R> {
     segment: Segment,
     starts: &'a [u32],
     memory: &'a Memory<R>,
+    ordered: bool,
 }
 
 impl<R: Lanes> Job<'_, R> {
@@ -226,13 +247,15 @@ impl<R: Lanes> Job<'_, R> {
             let column = self.memory.column(v);
             members.rows().zip(into).for_each(|(row, x)| *x = number(column, row));
         };
-        let Scratch { x, y, out: results, order: orders } = scratch;
+        let Scratch { x, y, out: results, order: orders, roots, first } = scratch;
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
         match self.segment {
             Segment::Root { scores, weights, target, unit, shape } => {
                 load(scores, x);
                 load(weights, y);
-                out[s - begin] = R::of(root::root(shape, x, y, one(target, s), one(unit, s)));
+                let near = &mut roots[s - *first];
+                *near = root::root(shape, x, y, one(target, s), one(unit, s), *near);
+                out[s - begin] = R::of(*near);
                 return;
             }
             Segment::Pairs { scores, amounts, unit, shape, slope } => {
@@ -246,9 +269,26 @@ impl<R: Lanes> Job<'_, R> {
                 }
             }
             Segment::Extremum { values, weights, part } => {
-                load(values, x);
-                load(weights, y);
-                let value = extremum::extremum(part, x, y, &mut orders[order..order + n], results);
+                let order = &mut orders[order..order + n];
+                let value = match (members.column(self.memory.column(values)), members.column(self.memory.column(weights))) {
+                    (Some(values), Some(weights)) => {
+                        if !self.ordered {
+                            pairs::sort(order, |a, b| values[b].wide().total_cmp(&values[a].wide()));
+                        }
+                        let of_rows = if part == Part::Value { &mut [] } else { &mut out[members.start - begin..][..n] };
+                        let value = extremum::extremum(part, values, weights, order, of_rows);
+                        if part != Part::Value {
+                            return;
+                        }
+                        value
+                    }
+                    _ => {
+                        load(values, x);
+                        load(weights, y);
+                        pairs::sort(order, |a, b| x[b].total_cmp(&x[a]));
+                        extremum::extremum(part, x, y, order, results)
+                    }
+                };
                 if part == Part::Value {
                     out[s - begin] = R::of(value);
                     return;
