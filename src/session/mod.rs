@@ -4,6 +4,7 @@ mod alter;
 mod answer;
 mod catalog;
 mod change;
+mod constant;
 mod copy_from;
 mod create;
 mod dependent;

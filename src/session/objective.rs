@@ -2,7 +2,7 @@
 
 use super::catalog::{self, MAIN};
 use super::create::place;
-use super::{Session, kept, settings};
+use super::{Session, constant, kept, settings};
 use crate::algebra::Parameter;
 use crate::error::{Error, Result, both};
 use crate::grammar::{self, Relaxed, Target};
@@ -133,7 +133,7 @@ impl Exact {
 
     /// The exact objective over these rows of the tables with live columns; `None` for NULL.
     pub async fn value(&self, tables: &[(TableDefinition, RecordBatch)]) -> Result<Option<f64>> {
-        let plan = with_rows(self.plan.clone(), tables)?;
+        let plan = constant::inlined(with_rows(self.plan.clone(), tables)?, &|scan| rows_of(scan, tables))?;
         let batches = self.context.execute_logical_plan(plan).await?.collect().await?;
         let found: Vec<ArrayRef> = batches.iter().filter(|b| b.num_rows() > 0).map(|b| b.column(0).clone()).collect();
         let Some(value) = found.first() else { return Ok(None) };
@@ -235,16 +235,16 @@ fn live_tables(tables: &[(TableDefinition, RecordBatch)], targets: &[Target]) ->
     Ok((live, parameters))
 }
 
+fn rows_of<'t>(scan: &TableScan, tables: &'t [(TableDefinition, RecordBatch)]) -> Option<&'t RecordBatch> {
+    let found = tables.iter().find(|(t, _)| definition_of(&scan.table_name, [t]).is_some());
+    found.filter(|_| !split::is_work_table(scan)).map(|(_, rows)| rows)
+}
+
 /// The plan with these rows in place of what the tables hold.
 fn with_rows(plan: LogicalPlan, tables: &[(TableDefinition, RecordBatch)]) -> Result<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        if split::is_work_table(scan) {
-            return Ok(Transformed::no(node));
-        }
-        let Some((_, rows)) = tables.iter().find(|(t, _)| definition_of(&scan.table_name, [t]).is_some()) else {
-            return Ok(Transformed::no(node));
-        };
+        let Some(rows) = rows_of(scan, tables) else { return Ok(Transformed::no(node)) };
         let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
         let scan = TableScan { source: provider_as_source(Arc::new(table)), ..scan.clone() };
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))

@@ -166,7 +166,9 @@ impl ScalarUDFImpl for RowFunction {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> EngineResult<ColumnarValue> {
-        let arrays = arguments.args.iter().map(|a| a.to_array(arguments.number_rows)).collect::<EngineResult<Vec<_>>>()?;
+        // An argument that is the same for all rows stays one row.
+        let arrays = arguments.args.iter().map(|a| a.to_array(if is_constant(a) { 1 } else { arguments.number_rows }));
+        let arrays = arrays.collect::<EngineResult<Vec<_>>>()?;
         let rows = (0..arguments.number_rows).map(|i| self.row(&arrays, i)).collect::<Result<Vec<_>>>()?;
         let list = ListArray::from_iter_primitive::<Float64Type, _, _>(rows.into_iter().map(|r| r.map(|v| v.into_iter().map(Some))));
         Ok(ColumnarValue::Array(Arc::new(list)))
@@ -175,15 +177,21 @@ impl ScalarUDFImpl for RowFunction {
 
 impl RowFunction {
     fn row(&self, arrays: &[ArrayRef], i: usize) -> Result<Option<Vec<f64>>> {
-        if arrays.iter().any(|a| a.is_null(i)) {
+        let at = |array: &ArrayRef| if array.len() == 1 { 0 } else { i };
+        if arrays.iter().any(|a| a.is_null(at(a))) {
             return Ok(None);
         }
-        let last = numbers(&arrays[arrays.len() - 1].as_list::<i32>().value(i));
+        let last = &arrays[arrays.len() - 1];
+        let last = numbers(&last.as_list::<i32>().value(at(last)));
         Ok(Some(match self.kind {
             Rows::MatVec => {
-                let matrix = arrays[0].as_list::<i32>().value(i);
-                let rows = matrix.as_list::<i32>();
-                (0..rows.len()).map(|r| inner_product(&numbers(&rows.value(r)), &last)).collect::<Result<_>>()?
+                let matrix = arrays[0].as_list::<i32>().value(at(&arrays[0]));
+                let (rows, elements) = (matrix.as_list::<i32>(), matrix.as_list::<i32>().values().as_primitive::<Float64Type>());
+                if rows.null_count() + elements.null_count() > 0 {
+                    return (0..rows.len()).map(|r| inner_product(&numbers(&rows.value(r)), &last)).collect::<Result<_>>().map(Some);
+                }
+                let bounds = rows.value_offsets().windows(2).map(|w| w[0] as usize..w[1] as usize);
+                bounds.map(|row| inner_product(&elements.values()[row], &last)).collect::<Result<_>>()?
             }
             Rows::Softmax => {
                 let (e, sum) = exponentials(&last);
@@ -294,7 +302,15 @@ fn inner_product(a: &[f64], b: &[f64]) -> Result<f64> {
     if a.len() != b.len() {
         return Err(Error::new(format!("dimension mismatch in matvec: a row of {} elements and a vector of {}", a.len(), b.len())));
     }
-    Ok(a.iter().zip(b).map(|(x, y)| x * y).sum())
+    // Partial sums side by side.
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let mut lanes = [0.0; 8];
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..8 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    Ok(lanes.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(x, y)| x * y).sum::<f64>())
 }
 
 /// exp(x - max) and their sum.
@@ -303,6 +319,10 @@ fn exponentials(v: &[f64]) -> (Vec<f64>, f64) {
     let e: Vec<f64> = v.iter().map(|x| (x - top).exp()).collect();
     let sum = e.iter().sum();
     (e, sum)
+}
+
+fn is_constant(argument: &ColumnarValue) -> bool {
+    matches!(argument, ColumnarValue::Scalar(_))
 }
 
 pub(super) fn numbers(list: &ArrayRef) -> Vec<f64> {

@@ -90,3 +90,29 @@ async fn both_are_explained_and_refused_aloud() {
     fails(&s, "RELAX () SELECT md5(CAST(w AS TEXT)) FROM m", &["string function of a live value", "hint: "]).await;
     fails(&s, "RELAX () INSERT INTO m DEFAULT VALUES", &["only a query can be relaxed", "line 1, column 10"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn matrices_of_a_one_row_model_are_constants_wherever_the_exact_query_reads_them() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE d AS SELECT value AS id, value % 7 AS g, [sin(value), cos(value), 0.5] AS x FROM range(300);
+         CREATE TABLE n (id INT PRIMARY KEY, w DOUBLE[2][3] LEARNABLE DEFAULT init_normal(0, 1), b DOUBLE[2] LEARNABLE DEFAULT init_normal(0, 1));
+         INSERT INTO n (id) VALUES (0)",
+    )
+    .await;
+    let unit = "array_add(matvec(n.w, d.x), n.b)";
+    for objective in [
+        format!("SELECT AVG(cross_entropy({unit}, d.id % 2)) FROM d, n"),
+        format!("SELECT SUM(t.u[1]) FROM (SELECT {unit} AS u, n.w AS w FROM d JOIN n ON true) t WHERE t.w[1][2] < 100"),
+        format!("SELECT SUM(t.m * t.m) FROM (SELECT d.g, AVG(inner_product({unit}, n.b)) AS m FROM d, n GROUP BY d.g) t"),
+        "SELECT SUM(m.h) FROM (SELECT (SELECT SUM(inner_product(matvec(n.w, d.x), n.b)) FROM d, n WHERE d.g = e.g) AS h FROM d e) m".into(),
+        "SELECT SUM(COALESCE(n.b[1], 3) * d.g) FROM d LEFT JOIN n ON n.id = d.g".into(),
+        "SELECT SUM(l.b[2] * d.g) FROM d, n l, n r WHERE l.id = r.id".into(),
+    ] {
+        let mut query = s.relaxed(&format!("TRAIN MINIMIZE ({objective})")).await.unwrap_or_else(|e| panic!("{objective}\n{e}"));
+        let exact = query.exact().await.unwrap_or_else(|e| panic!("{objective}\n{e}")).unwrap();
+        let value = query.value().unwrap();
+        assert!((value - exact).abs() <= 1e-9 * exact.abs(), "{value} {exact}: {objective}");
+    }
+}
