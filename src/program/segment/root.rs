@@ -61,7 +61,7 @@ fn within(shape: Unary, s: &[f64], w: &[f64], target: f64, unit: f64, mut left: 
             right = theta
         }
         let newton = theta + gap / (unit * slope);
-        if (newton - theta).abs() * unit <= LAST_STEP && newton >= left && newton <= right {
+        if (gap / slope).abs() <= LAST_STEP && newton >= left && newton <= right {
             return newton;
         }
         let middle = left + 0.5 * (right - left);

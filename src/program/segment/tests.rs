@@ -105,8 +105,8 @@ fn sorted_laplace_sums_are_those_of_all_pairs() {
 #[test]
 fn a_root_is_exact_to_rounding_and_infinite_where_there_is_none() {
     for shape in SHAPES.into_iter().chain([Unary::ExponentialCdf]) {
-        for unit in [1e-9, 0.3, 40.0, 1e8] {
-            for (k, near) in [1.0, 2.0, 3.5, 19.0].into_iter().flat_map(|k| [(k, f64::NAN), (k, 0.4)]) {
+        for unit in [1e-9, 0.3, 40.0, 1e8, 1e30] {
+            for (k, near) in [1.0, 2.0, 3.5, 19.0].into_iter().flat_map(|k| [(k, f64::NAN), (k, 0.4), (k, numbers(3, 20)[7])]) {
                 let (s, w) = (numbers(3, 20), vec![1.0; 20]);
                 let theta = root::root(shape, &mut s.clone(), &mut w.clone(), k, unit, near);
                 let sum: f64 = s.iter().map(|s| shape.value((s - theta) * unit)).sum();
