@@ -68,6 +68,8 @@ fn limit(size: usize, score: &[f32], x: &[f32], order: &[u32], c: f32, unit: f32
             let row = row as usize;
             gain[row] *= chance;
             chance *= 1.0 - w[row];
+            // Processors are slow at subnormal numbers.
+            chance = if chance < f32::MIN_POSITIVE { 0.0 } else { chance };
         }
         let mean = s / n;
         let plain = n + s + mean;

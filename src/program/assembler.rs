@@ -2,7 +2,8 @@
 
 use super::fusion::{Finder, Fused, Fusion};
 use super::graph::{Domain, Graph, ONE, Op, Value};
-use super::schedule::{Action, Instruction, Operand, Pass, Plan, Scatter, Term};
+use super::plan::{Moment, Plan};
+use super::schedule::{Action, Instruction, Operand, Pass, Scatter, Term};
 use crate::scalar::Binary;
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 pub(super) struct Assembler<'a> {
     pub graph: &'a Graph,
     plan: &'a Plan<'a>,
-    time: u32,
+    moment: Moment,
     pub domain: Domain,
     registers: Vec<u32>,
     free: Vec<u32>,
@@ -21,23 +22,23 @@ pub(super) struct Assembler<'a> {
 }
 
 impl<'a> Assembler<'a> {
-    pub fn new(graph: &'a Graph, plan: &'a Plan<'a>, time: u32, domain: Domain) -> Self {
-        Self { graph, plan, time, domain, registers: vec![], free: vec![], held: HashMap::new(), loaded: vec![], instructions: vec![] }
+    pub fn new(graph: &'a Graph, plan: &'a Plan<'a>, moment: Moment, domain: Domain) -> Self {
+        Self { graph, plan, moment, domain, registers: vec![], free: vec![], held: HashMap::new(), loaded: vec![], instructions: vec![] }
     }
 
     fn stores(&self) -> Vec<Value> {
-        self.plan.stores(self.time, self.domain)
+        self.plan.stores(self.moment, self.domain)
     }
 
     fn sums(&self) -> Vec<Value> {
-        self.plan.sums.get(&(self.time, self.domain)).cloned().unwrap_or_default()
+        self.plan.sums.get(&(self.moment, self.domain)).cloned().unwrap_or_default()
     }
 
     /// Whether this pass finds the value in memory.
     fn in_memory(&self, v: Value) -> bool {
         self.plan.is_available(v)
             || self.graph.domain_of(v) != self.domain
-            || (self.plan.stored.contains(&v) && self.plan.time(v) < self.time)
+            || (self.plan.stored.contains(&v) && self.plan.moment(v) < self.moment)
     }
 
     /// The values that this pass computes, operands first.

@@ -62,16 +62,11 @@ impl Rows {
         }
     }
 
-    /// How many times the parent changes in a range of rows, and 1.
-    pub fn runs(&self, range: Range<usize>) -> usize {
-        match self {
-            Rows::Stored(rows) => rows[range].chunk_by(|a, b| a == b).count(),
-            Rows::Along { inner, .. } => range.len().div_ceil(*inner),
-        }
-    }
-
     /// How many rows each of `parents` rows of the parent has: where they begin when they are in the order of their parents.
     pub fn starts(&self, parents: usize) -> Vec<u32> {
+        if let Rows::Along { rows, .. } = self {
+            return (0..=parents).map(|p| (p * (rows / parents)) as u32).collect();
+        }
         let mut starts = vec![0; parents + 1];
         for row in 0..self.len() {
             starts[self.at(row) + 1] += 1;
@@ -81,16 +76,76 @@ impl Rows {
         }
         starts
     }
+}
 
+/// Rows of one parent side by side, on average, from which they are handled together.
+const LONG_RUN: usize = 4;
+
+/// Rows from one entry of [`Runs::near`] to the next.
+const NEAR: usize = 256;
+
+/// An index as loops read it.
+pub(super) struct Lookup {
+    pub rows: Rows,
+    runs: Option<Runs>,
+}
+
+/// Where rows of one parent that stand side by side end.
+struct Runs {
+    ends: Vec<u32>,
+    /// The number of the run that every so many rows lie in.
+    near: Vec<u32>,
+}
+
+impl Runs {
+    /// Unless runs are short.
+    fn of(rows: &[u32]) -> Option<Self> {
+        let mut end = 0;
+        let ends: Vec<u32> = rows
+            .chunk_by(|a, b| a == b)
+            .map(|run| {
+                end += run.len() as u32;
+                end
+            })
+            .collect();
+        let near = (0..rows.len()).step_by(NEAR).map(|row| ends.partition_point(|end| *end as usize <= row) as u32).collect();
+        (ends.len() * LONG_RUN <= rows.len()).then_some(Self { ends, near })
+    }
+
+    /// The ends of the runs from the one that a row lies in.
+    #[inline(always)]
+    fn from(&self, row: usize) -> &[u32] {
+        let mut run = self.near[row / NEAR] as usize;
+        while self.ends[run] as usize <= row {
+            run += 1;
+        }
+        &self.ends[run..]
+    }
+}
+
+impl From<Rows> for Lookup {
+    fn from(rows: Rows) -> Self {
+        let runs = rows.stored().and_then(|rows| Runs::of(rows));
+        Self { rows, runs }
+    }
+}
+
+impl Lookup {
     /// The parents of a chunk's rows. A range of rows of a cross product lies within one run of its fastest factor.
     #[inline(always)]
     pub fn places<'a>(&'a self, chunk: Chunk<'a>) -> Places<'a> {
-        match (self, chunk.listed) {
-            (Rows::Stored(rows), None) => Places::Stored(&rows[chunk.start..chunk.start + chunk.len]),
+        match (&self.rows, chunk.listed) {
+            (Rows::Stored(rows), None) => {
+                let stored = &rows[chunk.start..chunk.start + chunk.len];
+                match &self.runs {
+                    Some(runs) => Places::Runs { rows: stored, start: chunk.start, ends: runs.from(chunk.start) },
+                    None => Places::Stored(stored),
+                }
+            }
             (Rows::Along { inner: 1, len, .. }, None) => Places::From(chunk.start % len),
-            (Rows::Along { .. }, None) => Places::One(self.at(chunk.start)),
+            (Rows::Along { .. }, None) => Places::One(self.rows.at(chunk.start)),
             (Rows::Stored(rows), Some(list)) => Places::Twice(list, rows),
-            (Rows::Along { .. }, Some(list)) => Places::Listed(list, self),
+            (Rows::Along { .. }, Some(list)) => Places::Listed(list, &self.rows),
         }
     }
 }
@@ -103,22 +158,59 @@ pub(super) enum Places<'a> {
     /// One row for all lanes.
     One(usize),
     Stored(&'a [u32]),
+    /// The same, where most neighbours are equal: where the chunk starts, and the rows at which runs of equal ones end.
+    Runs {
+        rows: &'a [u32],
+        start: usize,
+        ends: &'a [u32],
+    },
     /// Listed rows, then the index.
     Twice(&'a [u32], &'a [u32]),
     /// The same, along a factor of a cross product.
     Listed(&'a [u32], &'a Rows),
 }
 
-impl Places<'_> {
+impl<'a> Places<'a> {
     #[inline(always)]
     pub fn of(self, lane: usize) -> usize {
         match self {
             Places::From(first) => first + lane,
             Places::One(row) => row,
-            Places::Stored(rows) => rows[lane] as usize,
+            Places::Stored(rows) | Places::Runs { rows, .. } => rows[lane] as usize,
             Places::Twice(list, rows) => rows[list[lane] as usize] as usize,
             Places::Listed(list, rows) => listed(list, rows, lane),
         }
+    }
+
+    /// Runs of lanes that read one row, where most neighbours do.
+    #[inline(always)]
+    pub fn runs(self, lanes: usize) -> Option<LaneRuns<'a>> {
+        matches!(self, Places::One(_) | Places::Runs { .. }).then_some(LaneRuns { places: self, next: 0, lanes })
+    }
+}
+
+/// A row, and the lanes that read it.
+pub(super) struct LaneRuns<'a> {
+    places: Places<'a>,
+    next: usize,
+    lanes: usize,
+}
+
+impl Iterator for LaneRuns<'_> {
+    type Item = (usize, Range<usize>);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let begin = self.next;
+        if begin >= self.lanes {
+            return None;
+        }
+        self.next = self.lanes;
+        if let Places::Runs { start, ends, .. } = &mut self.places {
+            self.next = self.lanes.min(ends[0] as usize - *start);
+            *ends = &ends[1..];
+        }
+        Some((self.places.of(begin), begin..self.next))
     }
 }
 

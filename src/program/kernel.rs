@@ -1,13 +1,14 @@
 //! The loops: each instruction over one chunk of rows, plain enough for the compiler to vectorize,
 //! compiled for several instruction sets and chosen when the program runs. Same arithmetic in each.
 
-use super::machine::Memory;
 use super::map::compute;
+use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
-use super::reduce::{Span, Sum, add, add_both, add_totals};
+use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use crate::scalar::Real;
 use multiversion::multiversion;
+use std::ops::Range;
 
 /// Rows that a block goes over.
 #[derive(Clone, Copy)]
@@ -20,20 +21,20 @@ pub enum Rows<'a> {
 pub trait Lanes: Real {
     #[doc(hidden)]
     #[allow(private_interfaces)]
-    fn run(workspace: &mut Workspace<Self>, pass: &Pass, memory: &Memory<Self>, rows: Rows);
+    fn run(workspace: &mut Workspace<Self>, pass: &Pass, view: &View<Self>, rows: Rows);
 }
 
 macro_rules! lanes {
     ($float:ty, $run:ident) => {
         #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
-        fn $run(workspace: &mut Workspace<$float>, pass: &Pass, memory: &Memory<$float>, rows: Rows) {
-            run(workspace, pass, memory, rows);
+        fn $run(workspace: &mut Workspace<$float>, pass: &Pass, view: &View<$float>, rows: Rows) {
+            run(workspace, pass, view, rows);
         }
 
         impl Lanes for $float {
             #[allow(private_interfaces)]
-            fn run(workspace: &mut Workspace<$float>, pass: &Pass, memory: &Memory<$float>, rows: Rows) {
-                $run(workspace, pass, memory, rows);
+            fn run(workspace: &mut Workspace<$float>, pass: &Pass, view: &View<$float>, rows: Rows) {
+                $run(workspace, pass, view, rows);
             }
         }
     };
@@ -42,11 +43,27 @@ macro_rules! lanes {
 lanes!(f32, run_f32);
 lanes!(f64, run_f64);
 
+/// Numbers that a block leaves behind, from row `first` on.
+#[derive(Default)]
+pub(super) struct Store<R> {
+    pub numbers: Vec<R>,
+    pub first: usize,
+    /// Whether they are those of one window after another, which only stages of the same strip read.
+    pub passing: bool,
+}
+
+impl<R> Store<R> {
+    #[inline(always)]
+    pub fn column(&self) -> Column<'_, R> {
+        Column { numbers: &self.numbers, first: self.first }
+    }
+}
+
 /// Registers, scratch and sums of one block.
 pub(super) struct Workspace<R> {
     lanes: usize,
     pub registers: Vec<Box<[R]>>,
-    pub stores: Vec<Vec<R>>,
+    pub stores: Vec<Store<R>>,
     pub sums: Vec<Sum<R>>,
     /// Columns that elementwise instructions read, gathered when the rows are listed.
     pub scratch: Vec<(Operand, Box<[R]>)>,
@@ -57,8 +74,8 @@ impl<R: Real> Workspace<R> {
         lanes: usize,
         pass: &Pass,
         memory: &Memory<R>,
-        stores: impl Iterator<Item = usize>,
-        sums: impl Iterator<Item = (usize, Option<Span>)>,
+        stores: impl Iterator<Item = Store<R>>,
+        sums: impl Iterator<Item = (usize, Option<Range<usize>>)>,
     ) -> Self {
         let numbers = |n: usize| vec![R::ZERO; n].into_boxed_slice();
         let mut columns: Vec<Operand> = pass.instructions.iter().flat_map(flat_columns).collect();
@@ -68,20 +85,30 @@ impl<R: Real> Workspace<R> {
         Self {
             lanes,
             registers: pass.registers.iter().map(|w| numbers(*w as usize * lanes)).collect(),
-            stores: stores.map(|n| vec![R::ZERO; n]).collect(),
+            stores: stores.collect(),
             sums: sums
                 .map(|(width, span)| match span {
                     None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width) },
-                    Some(Span { first, end, runs }) => Sum::Segments { first, width, sums: vec![R::ZERO; (end - first) * width], runs },
+                    Some(parents) => Sum::Segments { first: parents.start, width, sums: vec![R::ZERO; parents.len() * width] },
                 })
                 .collect(),
             scratch: columns.into_iter().map(|o| (o, numbers(width(&o) * lanes))).collect(),
         }
     }
 
+    /// Begins to sum anew.
+    pub fn clear(&mut self) {
+        self.sums.iter_mut().for_each(Sum::clear);
+    }
+
+    /// From which row on the next rows are.
+    pub fn begin(&mut self, row: usize) {
+        self.stores.iter_mut().filter(|s| s.passing).for_each(|s| s.first = row);
+    }
+
     pub fn numbers(&self) -> usize {
         let sums: usize = self.sums.iter().map(|s| if let Sum::Segments { sums, .. } = s { sums.len() } else { 0 }).sum();
-        self.registers.iter().map(|r| r.len()).sum::<usize>() + self.stores.iter().map(Vec::len).sum::<usize>() + sums
+        self.registers.iter().map(|r| r.len()).sum::<usize>() + self.stores.iter().map(|s| s.numbers.len()).sum::<usize>() + sums
     }
 }
 /// Columns that are read as flat slices.
@@ -98,10 +125,7 @@ fn flat_columns(instruction: &Instruction) -> Vec<Operand> {
 }
 
 #[inline(always)]
-fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Rows) {
-    for sum in &mut w.sums {
-        sum.clear();
-    }
+fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows) {
     let (first, last) = match rows {
         Rows::Range(start, end) => (start, end),
         Rows::Listed(list) => (0, list.len()),
@@ -124,21 +148,21 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
         let listed = if let Rows::Listed(list) = rows { Some(&list[start..start + len]) } else { None };
         let chunk = Chunk { start, len, listed };
         if let Some(list) = listed {
-            gather_columns(w, memory, list);
+            gather_columns(w, view, list);
         }
         for instruction in &pass.instructions {
             match *instruction {
                 Instruction::Compute { action, into, width, inner } => {
-                    compute(w, memory, chunk, action, into as usize, width as usize, inner as usize)
+                    compute(w, view, chunk, action, into as usize, width as usize, inner as usize)
                 }
                 Instruction::Store { from, place, width } => {
                     let mut out = std::mem::take(&mut w.stores[place as usize]);
-                    let (at, n) = ((start - first) * width as usize, len * width as usize);
-                    copy(&mut out[at..at + n], flat(w, memory, chunk, from, width as usize));
+                    let (at, n) = ((start - out.first) * width as usize, len * width as usize);
+                    copy(&mut out.numbers[at..at + n], flat(w, view, chunk, from, width as usize));
                     w.stores[place as usize] = out;
                 }
                 Instruction::AddTotals { function, a, b, weight, weighed, plain } => {
-                    let (sum, weighed_sum) = add_totals(w, memory, chunk, function, [a, b, weight]);
+                    let (sum, weighed_sum) = add_totals(w, view, chunk, function, [a, b, weight]);
                     w.sums[weighed as usize].add_number(weighed_sum);
                     if let Some(plain) = plain {
                         w.sums[plain as usize].add_number(sum);
@@ -146,14 +170,14 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
                 }
                 Instruction::AddBoth { factor, first, second } => {
                     let mut sums = [first, second].map(|s| std::mem::take(&mut w.sums[s.place as usize]));
-                    add_both(w, memory, chunk, factor, [first, second], &mut sums);
+                    add_both(w, view, chunk, factor, [first, second], &mut sums);
                     let [one, two] = sums;
                     w.sums[first.place as usize] = one;
                     w.sums[second.place as usize] = two;
                 }
                 Instruction::Add { term, index, place, width, columns } => {
                     let mut sum = std::mem::take(&mut w.sums[place as usize]);
-                    add(w, memory, chunk, term, index, width as usize, columns as usize, &mut sum);
+                    add(w, view, chunk, term, index, width as usize, columns as usize, &mut sum);
                     w.sums[place as usize] = sum;
                 }
             }
@@ -161,10 +185,10 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, memory: &Memory<R>, rows: Row
     }
 }
 
-fn gather_columns<R: Real>(w: &mut Workspace<R>, memory: &Memory<R>, list: &[u32]) {
+fn gather_columns<R: Real>(w: &mut Workspace<R>, view: &View<R>, list: &[u32]) {
     for (operand, scratch) in &mut w.scratch {
         let Operand::Column(value) = *operand else { continue };
-        let (column, width) = (memory.column(value), memory.width(value));
+        let (column, width) = (view.column(value).numbers, view.width(value));
         for (out, &row) in scratch.chunks_exact_mut(width).zip(list) {
             out.copy_from_slice(&column[row as usize * width..][..width]);
         }

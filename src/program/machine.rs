@@ -1,17 +1,18 @@
-//! Runs the passes of a schedule over chunks of rows that fit the cache. All memory is taken when the
+//! Runs the strips of a program over chunks of rows that fit the cache. All memory is taken when the
 //! machine is built; a step takes none. Rows are cut into blocks by their number alone, each block sums
 //! apart and the blocks' sums are added in order, so any number of threads gives the same bits.
 
-use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
+use super::block::{Block, Line, Work};
+use super::graph::{Domain, Graph, Index, Op, Slot, Value};
 use super::index::Rows;
 use super::kernel;
-use super::reduce::{self, Span};
-use super::schedule::{Action, Instruction, Operand, Pass, schedule};
+use super::memory::{Memory, Place};
+use super::plan;
+use super::reduce;
+use super::schedule::{Stage, Strip};
 use super::segment::Step;
-use crate::scalar::Real;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::Arc;
 
 /// Rows of a domain that take part in a step, ascending; `None` for all.
@@ -19,10 +20,7 @@ pub type Active = Option<Vec<u32>>;
 
 /// A compiled graph with its memory.
 pub struct Machine<R> {
-    passes: Vec<Pass>,
-    /// Whole-segment operations, each with the number of the pass that it comes before.
-    steps: Vec<(usize, Step)>,
-    blocks: Vec<Vec<Block<R>>>,
+    strips: Vec<(Line, Vec<Block<R>>)>,
     memory: Memory<R>,
     outputs: Vec<Value>,
     settings: Vec<Vec<u32>>,
@@ -32,56 +30,21 @@ pub struct Machine<R> {
     domain_names: Vec<String>,
 }
 
-/// Every stored value, by number.
-pub(super) struct Memory<R> {
-    columns: Vec<Vec<R>>,
-    residuals: Arc<Vec<Vec<R>>>,
-    /// Where the value with this number lies; `u32::MAX` where it has no column.
-    places: Vec<Place>,
-    widths: Vec<u32>,
-    pub(super) indices: Vec<Rows>,
-}
-
-#[derive(Clone, Copy)]
-enum Place {
-    Nowhere,
-    Column(u32),
-    Residual(Slot),
-}
-
-/// A range of rows with registers and sums of its own.
-struct Block<R> {
-    start: usize,
-    end: usize,
-    pub(super) workspace: kernel::Workspace<R>,
-}
-
-/// Rows below which a second block is not worth its sums.
-const BLOCK_ROWS: usize = 16_384;
-const MOST_BLOCKS: usize = 16;
-/// Rows of one parent side by side, on average, from which they are summed before they are added to it.
-const LONG_RUN: usize = 4;
-/// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
-const CHUNK_BYTES: usize = 32 * 1024;
-const MOST_LANES: usize = 1024;
-
 impl<R: kernel::Lanes> Machine<R> {
     /// Compiles `outputs`. `residuals[slot]` holds rows x width numbers, row-major. A machine that will
     /// run over samples of the rows uses one block for each pass.
     pub fn build(graph: &Graph, residuals: Arc<Vec<Vec<R>>>, outputs: &[Value], sampled: bool) -> Self {
-        let (passes, steps) = schedule(graph, outputs);
-        let steps: Vec<(usize, Step)> = steps.into_iter().map(|(before, v)| (before, Step::new(graph, v, sampled))).collect();
+        let (strips, alignment) = plan::strips(graph, outputs, sampled);
+        let kept = kept(graph, &strips, outputs);
         let nodes = graph.0.borrow();
         let mut memory = Memory {
             columns: vec![],
             residuals,
             places: vec![Place::Nowhere; nodes.nodes.len()],
             widths: nodes.nodes.iter().map(|n| n.width).collect(),
-            indices: nodes.indices.iter().map(|i| i.rows.clone()).collect(),
+            indices: nodes.indices.iter().map(|i| i.rows.clone().into()).collect(),
         };
         let (mut settings, mut parameters, mut counts) = (vec![vec![]; nodes.settings.len()], HashMap::new(), vec![]);
-        let stored: HashSet<Value> =
-            passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied().chain(steps.iter().map(|s| s.1.value)).collect();
         for (i, node) in nodes.nodes.iter().enumerate() {
             let rows = nodes.domains[node.domain.0 as usize].rows;
             if let Op::Residual(slot) = node.op {
@@ -89,7 +52,7 @@ impl<R: kernel::Lanes> Machine<R> {
                 memory.places[i] = Place::Residual(slot);
                 continue;
             }
-            if !node.op.is_leaf() && !stored.contains(&Value(i as u32)) {
+            if !node.op.is_leaf() && !kept.contains(&Value(i as u32)) {
                 continue;
             }
             let column = memory.columns.len() as u32;
@@ -108,10 +71,15 @@ impl<R: kernel::Lanes> Machine<R> {
                 _ => {}
             }
         }
-        let blocks = passes.iter().map(|pass| blocks(graph, pass, &memory, nodes.domains[pass.domain.0 as usize].rows, sampled)).collect();
+        let strips = strips.into_iter().map(|strip| {
+            let line = Line::new(graph, strip, &alignment, &memory, &kept);
+            let blocks = line.blocks(graph, &memory, sampled);
+            (line, blocks)
+        });
+        let strips = strips.collect();
         let active = vec![None; nodes.domains.len()];
         let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
-        Self { passes, steps, blocks, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
+        Self { strips, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
     }
 
     /// Sets a number that may change between steps.
@@ -146,14 +114,14 @@ impl<R: kernel::Lanes> Machine<R> {
                 (parameter, output)
             }
             Place::Residual(r) => (&mut self.memory.columns[column as usize], &self.memory.residuals[r as usize]),
-            Place::Nowhere => unreachable!("outputs are stored"),
+            _ => unreachable!("outputs are stored"),
         }
     }
 
     /// Reads through other row numbers from now on. Sums are placed when a machine is built: none may follow this index.
     pub fn read_through(&mut self, index: Index, rows: Arc<[u32]>) {
-        debug_assert!(self.memory.indices[index.0 as usize].len() == rows.len());
-        self.memory.indices[index.0 as usize] = Rows::Stored(rows);
+        debug_assert!(self.memory.indices[index.0 as usize].rows.len() == rows.len());
+        self.memory.indices[index.0 as usize] = Rows::Stored(rows).into();
     }
 
     /// Runs later steps over these rows only, one entry a domain.
@@ -170,36 +138,49 @@ impl<R: kernel::Lanes> Machine<R> {
 
     /// Bytes that a step needs beyond residuals and parameters.
     pub fn bytes(&self) -> usize {
-        let by_passes = self.passes.iter().flat_map(|p| p.stores.iter().chain(&p.sums)).copied();
-        let stored: usize = by_passes.chain(self.steps.iter().map(|s| s.1.value)).map(|v| self.memory.column(v).len()).sum();
-        let selecting: usize = self.steps.iter().map(|s| s.1.bytes()).sum();
-        let worked: usize = self.blocks.iter().flatten().map(|b| b.workspace.numbers()).sum();
-        (stored + worked) * size_of::<R>() + selecting
+        let stages = self.strips.iter().flat_map(|(line, _)| &line.strip.stages);
+        let left = stages.flat_map(|stage| stage.leaves().iter().chain(stage.sums()));
+        let stored: usize = left.map(|v| self.memory.column(*v).len()).sum();
+        let worked: usize = self.strips.iter().flat_map(|(_, blocks)| blocks).map(Block::bytes).sum();
+        stored * size_of::<R>() + worked
     }
 
     pub fn run(&mut self) {
-        let mut steps = self.steps.iter_mut().peekable();
-        for (number, (pass, blocks)) in self.passes.iter().zip(&mut self.blocks).enumerate() {
-            while let Some((_, step)) = steps.next_if(|s| s.0 <= number) {
-                select(step, &mut self.memory, &self.active);
+        for (line, blocks) in &mut self.strips {
+            let memory = &self.memory;
+            // Only strips of one stage run over some of the rows.
+            let active = match &line.strip.stages[0] {
+                Stage::Pass(pass) => [self.active[pass.domain.0 as usize].as_deref(), None],
+                Stage::Segments(_) => {
+                    let step = line.step(0).expect("a stage of segments has a step");
+                    [step.child, step.parent].map(|domain| self.active[domain].as_deref())
+                }
+            };
+            match (blocks.as_mut_slice(), &line.strip.stages[0], active) {
+                ([block], Stage::Pass(_), [Some(rows), _]) => block.run_listed(line, memory, rows),
+                ([block], Stage::Segments(_), [rows, parents]) if rows.is_some() || parents.is_some() => {
+                    block.run_segments(line, memory, rows, parents)
+                }
+                ([block], ..) => block.run(line, memory),
+                (many, ..) => many.par_iter_mut().for_each(|block| block.run(line, memory)),
             }
-            let (memory, active) = (&self.memory, self.active[pass.domain.0 as usize].as_deref());
-            match blocks.as_mut_slice() {
-                [block] => block.run(pass, memory, active),
-                many => many.par_iter_mut().for_each(|block| block.run(pass, memory, None)),
-            }
-            deliver(pass, blocks, &mut self.memory, active);
+            deliver(line, blocks, &mut self.memory, active);
         }
-        steps.for_each(|(_, step)| select(step, &mut self.memory, &self.active));
     }
 
-    pub(super) fn passes(&self) -> &[Pass] {
-        &self.passes
+    /// Strips in the order in which they run.
+    pub(super) fn strips(&self) -> impl Iterator<Item = &Strip> {
+        self.strips.iter().map(|(line, _)| &line.strip)
     }
 
-    /// Whole-segment operations, each with the number of the pass that it comes before.
-    pub(super) fn steps(&self) -> &[(usize, Step)] {
-        &self.steps
+    /// What computes a stage, if it is a whole-segment operation.
+    pub(super) fn step(&self, strip: usize, stage: usize) -> Option<&Step> {
+        self.strips[strip].0.step(stage)
+    }
+
+    #[cfg(test)]
+    pub(super) fn passes(&self) -> impl Iterator<Item = &super::schedule::Pass> {
+        self.strips().flat_map(|strip| &strip.stages).filter_map(|stage| if let Stage::Pass(pass) = stage { Some(pass) } else { None })
     }
 
     pub(super) fn domain_name(&self, domain: Domain) -> &str {
@@ -207,118 +188,54 @@ impl<R: kernel::Lanes> Machine<R> {
     }
 }
 
-impl<R: kernel::Lanes> Block<R> {
-    fn run(&mut self, pass: &Pass, memory: &Memory<R>, active: Option<&[u32]>) {
-        let rows = match active {
-            Some(rows) => kernel::Rows::Listed(rows),
-            None => kernel::Rows::Range(self.start, self.end),
-        };
-        R::run(&mut self.workspace, pass, memory, rows);
-    }
-}
-
-impl<R: Real> Memory<R> {
-    #[inline(always)]
-    pub(super) fn column(&self, value: Value) -> &[R] {
-        match self.places[value.0 as usize] {
-            Place::Column(c) => &self.columns[c as usize],
-            Place::Residual(r) => &self.residuals[r as usize],
-            Place::Nowhere => &[],
+/// Values that are computed and must outlive their strip: outputs, sums, and what another strip reads.
+fn kept(graph: &Graph, strips: &[Strip], outputs: &[Value]) -> HashSet<Value> {
+    let mut kept: HashSet<Value> = outputs.iter().copied().collect();
+    let mut made_by = HashMap::new();
+    for (number, strip) in strips.iter().enumerate() {
+        for stage in &strip.stages {
+            kept.extend(stage.sums());
+            made_by.extend(stage.leaves().iter().map(|v| (*v, number)));
         }
     }
-
-    #[inline(always)]
-    pub(super) fn width(&self, value: Value) -> usize {
-        self.widths[value.0 as usize] as usize
+    for (number, strip) in strips.iter().enumerate() {
+        let reads = strip.stages.iter().flat_map(|stage| stage.reads(graph));
+        kept.extend(reads.filter(|v| made_by.get(v).is_some_and(|made| *made != number)));
     }
-
-    fn column_mut(&mut self, value: Value) -> &mut Vec<R> {
-        match self.places[value.0 as usize] {
-            Place::Column(c) => &mut self.columns[c as usize],
-            _ => unreachable!("only stored values are written"),
-        }
-    }
+    kept
 }
 
-/// Cuts a pass into blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
-fn blocks<R: kernel::Lanes>(graph: &Graph, pass: &Pass, memory: &Memory<R>, rows: usize, sampled: bool) -> Vec<Block<R>> {
-    let index_of = |sum: &Value| if let Op::SegmentSum(_, index) = graph.node(*sum).op { Some(index) } else { None };
-    let work = rows * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
-    // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
-    let scattered = |index: Index| !memory.indices[index.0 as usize].is_sorted();
-    let spread: usize = pass.sums.iter().filter(|s| index_of(s).is_some_and(scattered)).map(|s| memory.column(*s).len()).sum();
-    let by_sums = if spread == 0 { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
-    let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
-    let count = if sampled || pass.domain == ONE { 1 } else { 1 << count.ilog2() };
-    let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
-    let lanes = (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(32, MOST_LANES) & !31;
-    let longest = pass.run.unwrap_or(usize::MAX);
-    (0..count)
-        .map(|b| {
-            let (start, end) = (rows * b / count, rows * (b + 1) / count);
-            let most = end - start;
-            let sums = pass.sums.iter().map(|s| {
-                let span = index_of(s).map(|index| span(&memory.indices[index.0 as usize], start..end));
-                (memory.width(*s), span)
-            });
-            let stores = pass.stores.iter().map(|s| memory.width(*s) * most);
-            Block {
-                start,
-                end,
-                workspace: kernel::Workspace::new(lanes.min(most.min(longest).next_multiple_of(32).max(32)), pass, memory, stores, sums),
-            }
-        })
-        .collect()
-}
-
-fn instruction_width(instruction: &Instruction) -> usize {
-    match *instruction {
-        Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
-        Instruction::Compute { action: Action::Convolve(by, ..), .. } => by.products(),
-        Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
-        Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
-        Instruction::AddTotals { .. } => 1,
-        Instruction::AddBoth { first, second, .. } => (first.width + second.width) as usize,
-    }
-}
-
-/// Numbers that a row reads from memory.
-fn operand_width<R: Real>(pass: &Pass, memory: &Memory<R>) -> usize {
-    let operands: HashSet<Operand> = pass.instructions.iter().flat_map(Instruction::operands).collect();
-    let width = |o: &Operand| if let Operand::Column(v) | Operand::Gathered(v, _) = o { memory.width(*v) } else { 0 };
-    operands.iter().map(width).sum()
-}
-
-fn span(index: &Rows, rows: Range<usize>) -> Span {
-    let parents = index.parents(rows.clone());
-    Span { first: parents.start, end: parents.end, runs: index.runs(rows.clone()) * LONG_RUN <= rows.len() }
-}
-
-/// Runs a whole-segment operation into its column.
-fn select<R: kernel::Lanes>(step: &mut Step, memory: &mut Memory<R>, active: &[Active]) {
-    let mut out = std::mem::take(memory.column_mut(step.value));
-    step.run(memory, &mut out, active[step.child].as_deref(), active[step.parent].as_deref());
-    *memory.column_mut(step.value) = out;
-}
-
-/// Moves what the blocks stored and summed into the columns, block after block.
-fn deliver<R: kernel::Lanes>(pass: &Pass, blocks: &mut [Block<R>], memory: &mut Memory<R>, active: Option<&[u32]>) {
-    for (place, &value) in pass.stores.iter().enumerate() {
-        let width = memory.width(value);
-        let column = memory.column_mut(value);
-        for block in blocks.iter() {
-            let stored = &block.workspace.stores[place];
-            match active {
-                None => column[block.start * width..block.end * width].copy_from_slice(stored),
-                Some(rows) => {
-                    for (row, numbers) in rows.iter().zip(stored.chunks_exact(width)) {
-                        column[*row as usize * width..][..width].copy_from_slice(numbers);
+/// Moves what the blocks stored and summed into the columns, block after block. `active` are the rows of the only stage, and of
+/// the parent where that is a whole-segment operation.
+fn deliver<R: kernel::Lanes>(line: &Line, blocks: &[Block<R>], memory: &mut Memory<R>, active: [Option<&[u32]>; 2]) {
+    for (number, stage) in line.strip.stages.iter().enumerate() {
+        for (place, &value) in stage.leaves().iter().enumerate() {
+            let width = memory.width(value);
+            for block in blocks {
+                let (store, listed, side_by_side) = match &block.works[number] {
+                    Work::Pass(workspace) => (&workspace.stores[place], active[0], true),
+                    Work::Segments(share) => {
+                        let of_parent = line.step(number).is_some_and(Step::is_of_parent);
+                        (&share.out, active[usize::from(of_parent)], false)
                     }
+                };
+                if store.passing {
+                    continue;
+                }
+                let column = memory.column_mut(value);
+                let Some(rows) = listed else {
+                    column[store.first * width..][..store.numbers.len()].copy_from_slice(&store.numbers);
+                    continue;
+                };
+                for (at, row) in rows.iter().map(|row| *row as usize).enumerate() {
+                    let from = if side_by_side { at } else { row };
+                    column[row * width..][..width].copy_from_slice(&store.numbers[from * width..][..width]);
                 }
             }
         }
-    }
-    for (place, &value) in pass.sums.iter().enumerate() {
-        reduce::Sum::deliver(blocks.iter().map(|b| &b.workspace.sums[place]), memory.column_mut(value));
+        for (place, &value) in stage.sums().iter().enumerate() {
+            let sums = blocks.iter().filter_map(|b| if let Work::Pass(w) = &b.works[number] { Some(&w.sums[place]) } else { None });
+            reduce::Sum::deliver(sums, memory.column_mut(value));
+        }
     }
 }

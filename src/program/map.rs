@@ -3,7 +3,7 @@
 
 use super::kernel::Workspace;
 use super::loops::{add_scaled, dot, four_dots, sum};
-use super::machine::Memory;
+use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::Action;
 use crate::scalar::{Real, Unary};
@@ -11,7 +11,7 @@ use crate::scalar::{Real, Unary};
 #[inline(always)]
 pub(super) fn compute<R: Real>(
     w: &mut Workspace<R>,
-    memory: &Memory<R>,
+    view: &View<R>,
     chunk: Chunk,
     action: Action,
     into: usize,
@@ -22,50 +22,60 @@ pub(super) fn compute<R: Real>(
     let out = &mut register[..chunk.len * width];
     match action {
         Action::Unary(f, a) => {
-            let a = flat(w, memory, chunk, a, width);
+            let a = flat(w, view, chunk, a, width);
             if a.len() == out.len() { f.map(a, out) } else { out.fill(f.value(a[0])) }
         }
-        Action::Binary(f, a, b) => f.map(flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), out),
+        Action::Binary(f, a, b) => f.map(flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), out),
         Action::Select(m, a, b) => {
-            let mask = flat(w, memory, chunk, m, 1);
-            let (a, b) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width));
+            let mask = flat(w, view, chunk, m, 1);
+            let (a, b) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width));
             for (i, o) in out.iter_mut().enumerate() {
                 let holds = number(mask, i / width) != R::ZERO;
                 *o = if holds { number(a, i) } else { number(b, i) };
             }
         }
         Action::Degree(a, b, unit) => {
-            let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-            degrees(a, b, flat(w, memory, chunk, unit, 1)[0], out);
+            let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
+            degrees(a, b, flat(w, view, chunk, unit, 1)[0], out);
         }
         Action::Product(a, b, c) => {
-            let (a, b, c) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), flat(w, memory, chunk, c, width));
+            let (a, b, c) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), flat(w, view, chunk, c, width));
             for (((o, &a), &b), &c) in out.iter_mut().zip(a).zip(b).zip(c) {
                 *o = a * b * c;
             }
         }
         Action::MultiplyAdd(a, b, c) => {
-            let (a, b, c) = (flat(w, memory, chunk, a, width), flat(w, memory, chunk, b, width), flat(w, memory, chunk, c, width));
+            let (a, b, c) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), flat(w, view, chunk, c, width));
             multiply_add(a, b, c, out);
         }
         Action::Load(a) if width == 1 => {
-            let a = vectors(w, memory, chunk, a, 1);
-            for (lane, o) in out.iter_mut().enumerate() {
-                *o = a.row(lane)[0];
+            let a = vectors(w, view, chunk, a, 1);
+            match a.runs(chunk.len) {
+                Some(runs) => {
+                    for (_, lanes) in runs {
+                        let number = a.row(lanes.start)[0];
+                        out[lanes].fill(number);
+                    }
+                }
+                None => {
+                    for (lane, o) in out.iter_mut().enumerate() {
+                        *o = a.row(lane)[0];
+                    }
+                }
             }
         }
         Action::Load(a) => {
-            let a = vectors(w, memory, chunk, a, width);
+            let a = vectors(w, view, chunk, a, width);
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 o.copy_from_slice(a.row(lane));
             }
         }
         Action::Dot(a, b) => {
-            let (a, b) = (vectors(w, memory, chunk, a, inner), vectors(w, memory, chunk, b, inner));
+            let (a, b) = (vectors(w, view, chunk, a, inner), vectors(w, view, chunk, b, inner));
             dot_rows(a, b, out);
         }
         Action::Scale(s, v) => {
-            let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+            let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 let s = number(s, lane);
                 for (o, &x) in o.iter_mut().zip(v.row(lane)) {
@@ -74,26 +84,26 @@ pub(super) fn compute<R: Real>(
             }
         }
         Action::Sum(v) => {
-            let v = vectors(w, memory, chunk, v, inner);
+            let v = vectors(w, view, chunk, v, inner);
             for (lane, o) in out.iter_mut().enumerate() {
                 *o = sum(v.row(lane));
             }
         }
         Action::Greatest(v) => {
-            let v = vectors(w, memory, chunk, v, inner);
+            let v = vectors(w, view, chunk, v, inner);
             for (lane, o) in out.iter_mut().enumerate() {
                 let row = v.row(lane);
                 *o = row.iter().fold(row[0], |m, &x| m.max(x));
             }
         }
         Action::Spread(s) => {
-            let s = flat(w, memory, chunk, s, 1);
+            let s = flat(w, view, chunk, s, 1);
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 o.fill(number(s, lane));
             }
         }
         Action::MatVec(m, v) => {
-            let (m, v) = (vectors(w, memory, chunk, m, width * inner), vectors(w, memory, chunk, v, inner));
+            let (m, v) = (vectors(w, view, chunk, m, width * inner), vectors(w, view, chunk, v, inner));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 let (m, v) = (m.row(lane), v.row(lane));
                 for (o, row) in o.iter_mut().zip(m.chunks_exact(inner)) {
@@ -102,7 +112,7 @@ pub(super) fn compute<R: Real>(
             }
         }
         Action::MatTransVec(m, u) => {
-            let (m, u) = (vectors(w, memory, chunk, m, width * inner), vectors(w, memory, chunk, u, inner));
+            let (m, u) = (vectors(w, view, chunk, m, width * inner), vectors(w, view, chunk, u, inner));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 o.fill(R::ZERO);
                 for (row, &u) in m.row(lane).chunks_exact(width).zip(u.row(lane)) {
@@ -112,7 +122,7 @@ pub(super) fn compute<R: Real>(
         }
         Action::Outer(u, v) => {
             let rows = width / inner;
-            let (u, v) = (vectors(w, memory, chunk, u, rows), vectors(w, memory, chunk, v, inner));
+            let (u, v) = (vectors(w, view, chunk, u, rows), vectors(w, view, chunk, v, inner));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 for (o, &u) in o.chunks_exact_mut(inner).zip(u.row(lane)) {
                     for (o, &v) in o.iter_mut().zip(v.row(lane)) {
@@ -123,20 +133,20 @@ pub(super) fn compute<R: Real>(
         }
         Action::Convolve(by, part, a, b) => {
             let [first, second] = part.others().map(|other| by.width(other));
-            let (a, b) = (vectors(w, memory, chunk, a, first), vectors(w, memory, chunk, b, second));
+            let (a, b) = (vectors(w, view, chunk, a, first), vectors(w, view, chunk, b, second));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 by.part(part, a.row(lane), b.row(lane), o);
             }
         }
         Action::Pick(by, key, x) => {
-            let (key, x) = (vectors(w, memory, chunk, key, by.image_width()), vectors(w, memory, chunk, x, by.image_width()));
+            let (key, x) = (vectors(w, view, chunk, key, by.image_width()), vectors(w, view, chunk, x, by.image_width()));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 by.pick(key.row(lane), x.row(lane), o);
             }
         }
         Action::Place(by, key, x) => {
             let small = by.output().iter().product();
-            let (key, x) = (vectors(w, memory, chunk, key, by.image_width()), vectors(w, memory, chunk, x, small));
+            let (key, x) = (vectors(w, view, chunk, key, by.image_width()), vectors(w, view, chunk, x, small));
             for (lane, o) in out.chunks_exact_mut(width).enumerate() {
                 by.place(key.row(lane), x.row(lane), o);
             }

@@ -11,8 +11,10 @@
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
 //! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see [`segment`] |
 
+mod alignment;
 mod assembler;
 mod between;
+mod block;
 mod convolution;
 mod fusion;
 mod gradient;
@@ -22,9 +24,11 @@ mod kernel;
 mod loops;
 mod machine;
 mod map;
+mod memory;
 mod op;
 mod operand;
 mod order;
+mod plan;
 mod pooling;
 mod print;
 mod reduce;

@@ -1,8 +1,8 @@
 //! Where an operand of a chunk is read: a register, a column in place, one number for all rows, or rows through an index.
 
-use super::index::Places;
+use super::index::{LaneRuns, Places};
 use super::kernel::Workspace;
-use super::machine::Memory;
+use super::memory::{Column, View};
 use super::schedule::Operand;
 use crate::scalar::Real;
 
@@ -16,12 +16,15 @@ pub(super) struct Chunk<'a> {
 
 /// Numbers of an elementwise operand for this chunk; one number when it is the same for all rows.
 #[inline(always)]
-pub(super) fn flat<'a, R: Real>(w: &'a Workspace<R>, memory: &'a Memory<R>, chunk: Chunk, operand: Operand, width: usize) -> &'a [R] {
+pub(super) fn flat<'a, R: Real>(w: &'a Workspace<R>, view: &'a View<'a, R>, chunk: Chunk, operand: Operand, width: usize) -> &'a [R] {
     match operand {
         Operand::Register(r) => &w.registers[r as usize][..chunk.len * width],
-        Operand::Uniform(v) => memory.column(v),
+        Operand::Uniform(v) => view.column(v).numbers,
         Operand::Column(v) => match chunk.listed {
-            None => &memory.column(v)[chunk.start * width..(chunk.start + chunk.len) * width],
+            None => {
+                let Column { numbers, first } = view.column(v);
+                &numbers[(chunk.start - first) * width..(chunk.start + chunk.len - first) * width]
+            }
             Some(_) => {
                 let found =
                     w.scratch.iter().find(|(o, _)| *o == operand).expect("the columns that a pass reads are listed when it is built");
@@ -41,15 +44,26 @@ pub(super) fn number<R: Copy>(numbers: &[R], lane: usize) -> R {
 /// Vectors of an operand, read where they lie.
 #[derive(Clone, Copy)]
 pub(super) struct Vectors<'a, R> {
-    numbers: &'a [R],
+    column: Column<'a, R>,
     pub width: usize,
     places: Places<'a>,
 }
 
 impl<'a, R: Real> Vectors<'a, R> {
     #[inline(always)]
+    fn of(&self, row: usize) -> &'a [R] {
+        &self.column.numbers[(row - self.column.first) * self.width..][..self.width]
+    }
+
+    #[inline(always)]
     pub fn row(&self, lane: usize) -> &'a [R] {
-        &self.numbers[self.places.of(lane) * self.width..][..self.width]
+        self.of(self.places.of(lane))
+    }
+
+    /// Runs of lanes that read one row, where most neighbours do.
+    #[inline(always)]
+    pub fn runs(&self, lanes: usize) -> Option<LaneRuns<'a>> {
+        self.places.runs(lanes)
     }
 
     /// Four rows in a row.
@@ -62,16 +76,16 @@ impl<'a, R: Real> Vectors<'a, R> {
 #[inline(always)]
 pub(super) fn vectors<'a, R: Real>(
     w: &'a Workspace<R>,
-    memory: &'a Memory<R>,
+    view: &'a View<'a, R>,
     chunk: Chunk<'a>,
     operand: Operand,
     width: usize,
 ) -> Vectors<'a, R> {
-    let (numbers, places) = match operand {
-        Operand::Register(r) => (&*w.registers[r as usize], Places::From(0)),
-        Operand::Uniform(v) => (memory.column(v), Places::One(0)),
-        Operand::Column(v) => (memory.column(v), chunk.listed.map_or(Places::From(chunk.start), Places::Stored)),
-        Operand::Gathered(v, i) => (memory.column(v), memory.indices[i.0 as usize].places(chunk)),
+    let (column, places) = match operand {
+        Operand::Register(r) => (Column { numbers: &w.registers[r as usize], first: 0 }, Places::From(0)),
+        Operand::Uniform(v) => (view.column(v), Places::One(0)),
+        Operand::Column(v) => (view.column(v), chunk.listed.map_or(Places::From(chunk.start), Places::Stored)),
+        Operand::Gathered(v, i) => (view.column(v), view.lookup(i).places(chunk)),
     };
-    Vectors { numbers, width, places }
+    Vectors { column, width, places }
 }

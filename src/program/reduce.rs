@@ -4,7 +4,7 @@ use super::graph::Index;
 use super::index::Places;
 use super::kernel::Workspace;
 use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
-use super::machine::Memory;
+use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::{Operand, Scatter, Term};
 use crate::scalar::{Binary, Real};
@@ -13,29 +13,21 @@ use std::ops::Range;
 /// A sum of one block: over all rows, or for each parent row in a range.
 pub(super) enum Sum<R> {
     /// Accumulated chunk by chunk in double precision.
-    Total { sum: Vec<f64>, chunk: Box<[R]> },
+    Total {
+        sum: Vec<f64>,
+        chunk: Box<[R]>,
+    },
     Segments {
         first: usize,
         width: usize,
         sums: Vec<R>,
-        /// Whether rows of a parent mostly stand side by side.
-        runs: bool,
     },
-}
-
-/// The parent rows that a block's rows belong to.
-#[derive(Clone, Copy)]
-pub(super) struct Span {
-    pub first: usize,
-    pub end: usize,
-    /// Whether rows of a parent mostly stand side by side.
-    pub runs: bool,
 }
 
 impl<R> Default for Sum<R> {
     /// What stands in for a sum while it is added to.
     fn default() -> Self {
-        Sum::Segments { first: 0, width: 0, sums: Vec::new(), runs: false }
+        Sum::Segments { first: 0, width: 0, sums: Vec::new() }
     }
 }
 
@@ -79,7 +71,7 @@ impl<R: Real> Sum<R> {
 #[allow(clippy::too_many_arguments)]
 pub(super) fn add<R: Real>(
     w: &Workspace<R>,
-    memory: &Memory<R>,
+    view: &View<R>,
     chunk: Chunk,
     term: Term,
     index: Option<Index>,
@@ -88,44 +80,50 @@ pub(super) fn add<R: Real>(
     sum: &mut Sum<R>,
 ) {
     match sum {
-        Sum::Total { sum, chunk: partial } => add_total(w, memory, chunk, term, width, columns, sum, partial),
-        Sum::Segments { first, sums, runs, .. } => {
-            let parents = Parents::new(index.expect("a segment sum has an index"), memory, chunk, *first, *runs);
+        Sum::Total { sum, chunk: partial } => add_total(w, view, chunk, term, width, columns, sum, partial),
+        Sum::Segments { first, sums, .. } => {
+            let parents = Parents::new(index.expect("a segment sum has an index"), view, chunk, *first);
             match term {
                 Term::Plain(a) if width == 1 => {
-                    let a = flat(w, memory, chunk, a, 1);
-                    let mut start = 0;
-                    while parents.runs && start < chunk.len {
-                        let (parent, lanes) = parents.run(start, chunk.len);
-                        start = lanes.end;
-                        sums[parent] += R::of(all(part(a, &lanes), lanes.len()));
-                    }
-                    for lane in start..chunk.len {
-                        sums[parents.of(lane)] += number(a, lane);
+                    let a = flat(w, view, chunk, a, 1);
+                    match parents.places.runs(chunk.len) {
+                        Some(runs) => {
+                            for (parent, lanes) in runs {
+                                sums[parent - *first] += R::of(all(part(a, &lanes), lanes.len()));
+                            }
+                        }
+                        None => {
+                            for lane in 0..chunk.len {
+                                sums[parents.of(lane)] += number(a, lane);
+                            }
+                        }
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
-                    let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
-                    let mut start = 0;
-                    while parents.runs && start < chunk.len {
-                        let (parent, lanes) = parents.run(start, chunk.len);
-                        start = lanes.end;
-                        sums[parent] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()));
-                    }
-                    for lane in start..chunk.len {
-                        sums[parents.of(lane)] += number(a, lane) * number(b, lane);
+                    let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
+                    match parents.places.runs(chunk.len) {
+                        Some(runs) => {
+                            for (parent, lanes) in runs {
+                                sums[parent - *first] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()));
+                            }
+                        }
+                        None => {
+                            for lane in 0..chunk.len {
+                                sums[parents.of(lane)] += number(a, lane) * number(b, lane);
+                            }
+                        }
                     }
                 }
                 Term::Plain(v) => {
-                    let v = vectors(w, memory, chunk, v, width);
+                    let v = vectors(w, view, chunk, v, width);
                     scatter_rows(&[R::ONE], v, chunk.len, parents, sums);
                 }
                 Term::Scaled(s, v) => {
-                    let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+                    let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
                     scatter_rows(s, v, chunk.len, parents, sums);
                 }
                 Term::Outer(u, v) => {
-                    let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
+                    let (u, v) = (vectors(w, view, chunk, u, width / columns), vectors(w, view, chunk, v, columns));
                     for lane in 0..chunk.len {
                         let into = &mut sums[parents.of(lane) * width..][..width];
                         for (o, &u) in into.chunks_exact_mut(columns).zip(u.row(lane)) {
@@ -142,7 +140,7 @@ pub(super) fn add<R: Real>(
 #[allow(clippy::too_many_arguments)]
 fn add_total<R: Real>(
     w: &Workspace<R>,
-    memory: &Memory<R>,
+    view: &View<R>,
     chunk: Chunk,
     term: Term,
     width: usize,
@@ -152,12 +150,12 @@ fn add_total<R: Real>(
 ) {
     match term {
         Term::Plain(a) if width == 1 => {
-            let a = flat(w, memory, chunk, a, 1);
+            let a = flat(w, view, chunk, a, 1);
             total[0] += all(a, chunk.len);
             return;
         }
         Term::Scaled(a, b) if width == 1 => {
-            let (a, b) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1));
+            let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
             total[0] += all_products(a, b, chunk.len);
             return;
         }
@@ -166,15 +164,15 @@ fn add_total<R: Real>(
     let out = &mut partial[..width];
     match term {
         Term::Plain(v) => {
-            let v = vectors(w, memory, chunk, v, width);
+            let v = vectors(w, view, chunk, v, width);
             sum_rows(&[R::ONE], v, 0..chunk.len, out);
         }
         Term::Scaled(s, v) => {
-            let (s, v) = (flat(w, memory, chunk, s, 1), vectors(w, memory, chunk, v, width));
+            let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
             sum_rows(s, v, 0..chunk.len, out);
         }
         Term::Outer(u, v) => {
-            let (u, v) = (vectors(w, memory, chunk, u, width / columns), vectors(w, memory, chunk, v, columns));
+            let (u, v) = (vectors(w, view, chunk, u, width / columns), vectors(w, view, chunk, v, columns));
             for lane in 0..chunk.len {
                 for (o, &u) in out.chunks_exact_mut(columns).zip(u.row(lane)) {
                     add_scaled(o, u, v.row(lane));
@@ -208,12 +206,12 @@ fn all_products<R: Real>(a: &[R], b: &[R], lanes: usize) -> f64 {
 #[inline(always)]
 pub(super) fn add_totals<R: Real>(
     w: &Workspace<R>,
-    memory: &Memory<R>,
+    view: &View<R>,
     chunk: Chunk,
     function: Binary,
     [a, b, weight]: [Operand; 3],
 ) -> (R, R) {
-    let (a, b, weight) = (flat(w, memory, chunk, a, 1), flat(w, memory, chunk, b, 1), flat(w, memory, chunk, weight, 1));
+    let (a, b, weight) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1), flat(w, view, chunk, weight, 1));
     match function {
         Binary::Multiply => weighed_sums(|a, b| Binary::Multiply.value(a, b), a, b, weight),
         Binary::AndNot => weighed_sums(|a, b| Binary::AndNot.value(a, b), a, b, weight),
@@ -221,53 +219,22 @@ pub(super) fn add_totals<R: Real>(
     }
 }
 
-/// Rows that are compared with one parent at a time.
-const SIDE_BY_SIDE: usize = 16;
-
 /// The parent of each lane, counted from the first that the block's sums cover.
 #[derive(Clone, Copy)]
 struct Parents<'a> {
     places: Places<'a>,
     first: usize,
-    /// Whether lanes of a parent mostly stand side by side.
-    runs: bool,
 }
 
 impl<'a> Parents<'a> {
     #[inline(always)]
-    fn new<R>(index: Index, memory: &'a Memory<R>, chunk: Chunk<'a>, first: usize, runs: bool) -> Self {
-        let places = memory.indices[index.0 as usize].places(chunk);
-        Self { places, first, runs: runs || matches!(places, Places::One(_)) }
+    fn new<R>(index: Index, view: &'a View<'a, R>, chunk: Chunk<'a>, first: usize) -> Self {
+        Self { places: view.lookup(index).places(chunk), first }
     }
 
     #[inline(always)]
     fn of(&self, lane: usize) -> usize {
         self.places.of(lane) - self.first
-    }
-
-    /// The parent of a lane, and how far the lanes of the same parent go from there. What a loop over runs does stays in the
-    /// loop's own function: in a closure it could be compiled apart, for the oldest processor.
-    #[inline(always)]
-    fn run(&self, start: usize, count: usize) -> (usize, Range<usize>) {
-        let parent = self.of(start);
-        let mut end = start + 1;
-        match self.places {
-            Places::One(_) => end = count,
-            Places::Stored(rows) => {
-                // Many at a time, which the compiler does side by side.
-                let same = rows[start];
-                while let Some(next) = rows[..count].get(end..end + SIDE_BY_SIDE)
-                    && next.iter().fold(0, |differ, row| differ | (row ^ same)) == 0
-                {
-                    end += SIDE_BY_SIDE;
-                }
-            }
-            _ => {}
-        }
-        while end < count && self.of(end) == parent {
-            end += 1;
-        }
-        (parent, start..end)
     }
 }
 
@@ -281,14 +248,17 @@ fn part<'a, R>(numbers: &'a [R], lanes: &Range<usize>) -> &'a [R] {
 #[inline(always)]
 fn scatter_rows<R: Real>(s: &[R], v: Vectors<R>, count: usize, parents: Parents, sums: &mut [R]) {
     let width = v.width;
-    let mut start = 0;
-    while parents.runs && start < count {
-        let (parent, lanes) = parents.run(start, count);
-        start = lanes.end;
-        sum_rows(s, v, lanes, &mut sums[parent * width..][..width]);
-    }
-    for lane in start..count {
-        add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+    match parents.places.runs(count) {
+        Some(runs) => {
+            for (parent, lanes) in runs {
+                sum_rows(s, v, lanes, &mut sums[(parent - parents.first) * width..][..width]);
+            }
+        }
+        None => {
+            for lane in 0..count {
+                add_scaled(&mut sums[parents.of(lane) * width..][..width], number(s, lane), v.row(lane));
+            }
+        }
     }
 }
 
@@ -310,23 +280,21 @@ fn sum_rows<R: Real>(s: &[R], v: Vectors<R>, lanes: Range<usize>, out: &mut [R])
 #[inline(always)]
 pub(super) fn add_both<R: Real>(
     w: &Workspace<R>,
-    memory: &Memory<R>,
+    view: &View<R>,
     chunk: Chunk,
     factor: Operand,
     scatters: [Scatter; 2],
     sums: &mut [Sum<R>; 2],
 ) {
-    let [Sum::Segments { first: first1, sums: sums1, runs: runs1, .. }, Sum::Segments { first: first2, sums: sums2, runs: runs2, .. }] =
-        sums
-    else {
+    let [Sum::Segments { first: first1, sums: sums1, .. }, Sum::Segments { first: first2, sums: sums2, .. }] = sums else {
         unreachable!("a scatter adds to segments")
     };
-    let s = flat(w, memory, chunk, factor, 1);
+    let s = flat(w, view, chunk, factor, 1);
     let [one, two] = scatters;
-    let (a, b) = (vectors(w, memory, chunk, one.vectors, one.width as usize), vectors(w, memory, chunk, two.vectors, two.width as usize));
-    let of_a = Parents::new(one.index, memory, chunk, *first1, *runs1);
-    let of_b = Parents::new(two.index, memory, chunk, *first2, *runs2);
-    if of_a.runs || of_b.runs {
+    let (a, b) = (vectors(w, view, chunk, one.vectors, one.width as usize), vectors(w, view, chunk, two.vectors, two.width as usize));
+    let of_a = Parents::new(one.index, view, chunk, *first1);
+    let of_b = Parents::new(two.index, view, chunk, *first2);
+    if [of_a, of_b].iter().any(|parents| parents.places.runs(chunk.len).is_some()) {
         scatter_rows(s, a, chunk.len, of_a, sums1);
         scatter_rows(s, b, chunk.len, of_b, sums2);
         return;

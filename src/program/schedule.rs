@@ -1,16 +1,9 @@
-//! From a graph to passes: which values one sweep over a domain computes together, in which order,
-//! and what it leaves behind. It never touches a number.
-//!
-//! A value computed in a pass lives in a register for a chunk of rows. It is stored only when another
-//! domain reads it, when it is an output, or when a later pass would have to repeat a heavy operation;
-//! everything else is recomputed. So memory is the boundaries between stages, not a tape.
+//! What a compiled program is made of: strips of stages, passes of instructions, and where each reads and leaves its numbers.
 
-use super::assembler::Assembler;
 use super::convolution::{Convolution, Part};
-use super::graph::{Domain, Graph, Index, Op, Value};
+use super::graph::{Domain, Graph, Index, Value};
 use super::pooling::Pooling;
 use crate::scalar::{Binary, Unary};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Where an instruction reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -127,146 +120,47 @@ pub(super) struct Pass {
     pub sums: Vec<Value>,
 }
 
-/// The passes in order, and the whole-segment operations, each with the number of the pass that it comes before.
-pub(super) fn schedule(graph: &Graph, outputs: &[Value]) -> (Vec<Pass>, Vec<(usize, Value)>) {
-    let plan = Plan::new(graph, outputs);
-    let keys = plan.passes();
-    let steps = plan.steps.iter().map(|&(time, v)| (keys.iter().filter(|(pass, _)| *pass < time).count(), v)).collect();
-    let passes = keys.into_iter().map(|(time, domain)| Assembler::new(graph, &plan, time, domain).pass()).collect();
-    (passes, steps)
+/// Stages that a range of the spine's rows, and the rows that belong to them, go through one after another: what one stage
+/// leaves for the next is read while it is near, and never written out for all rows.
+#[derive(Debug)]
+pub(super) struct Strip {
+    pub spine: Domain,
+    pub stages: Vec<Stage>,
 }
 
-/// When each value can be known, and which are stored.
-pub(super) struct Plan<'g> {
-    graph: &'g Graph,
-    times: HashMap<Value, u32>,
-    /// Values computed by maps that are left behind, and the same by the pass that computes them.
-    pub stored: BTreeSet<Value>,
-    stores: BTreeMap<(u32, Domain), Vec<Value>>,
-    /// Sums by the pass that makes them.
-    pub sums: BTreeMap<(u32, Domain), Vec<Value>>,
-    /// Whole-segment operations, and the time at which all that they read is in memory.
-    steps: BTreeSet<(u32, Value)>,
+#[derive(Debug)]
+pub(super) enum Stage {
+    Pass(Pass),
+    /// A whole-segment operation.
+    Segments(Value),
 }
 
-impl<'g> Plan<'g> {
-    fn new(graph: &'g Graph, outputs: &[Value]) -> Self {
-        let mut needed = BTreeSet::new();
-        let mut stack = outputs.to_vec();
-        while let Some(v) = stack.pop() {
-            if needed.insert(v) {
-                stack.extend(graph.node(v).op.operands());
-            }
-        }
-        let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
-        let mut plan = Plan { graph, times: HashMap::new(), stored: BTreeSet::new(), stores, sums, steps: BTreeSet::new() };
-        for &v in &needed {
-            plan.place(v);
-        }
-        for &output in outputs {
-            plan.store(output);
-        }
-        plan.group_stores();
-        plan.keep_heavy_values();
-        plan.group_stores();
-        plan
-    }
-
-    fn group_stores(&mut self) {
-        self.stores.clear();
-        for &v in &self.stored {
-            self.stores.entry((self.times[&v], self.graph.domain_of(v))).or_default().push(v);
-        }
-    }
-
-    /// What a pass leaves behind.
-    pub fn stores(&self, time: u32, domain: Domain) -> Vec<Value> {
-        self.stores.get(&(time, domain)).cloned().unwrap_or_default()
-    }
-
-    /// All passes, by time and domain.
-    fn passes(&self) -> BTreeSet<(u32, Domain)> {
-        self.stores.keys().chain(self.sums.keys()).copied().collect()
-    }
-
-    pub fn time(&self, v: Value) -> u32 {
-        self.times[&v]
-    }
-
-    /// Whether a value lies in memory without a map having stored it.
-    pub fn is_available(&self, v: Value) -> bool {
-        let op = self.graph.node(v).op;
-        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..))
-    }
-
-    /// When another domain can read the value.
-    fn ready(&self, v: Value) -> u32 {
-        if self.is_available(v) { self.time(v) } else { self.time(v) + 1 }
-    }
-
-    fn place(&mut self, v: Value) {
-        let node = self.graph.node(v);
-        let time = match node.op {
-            op if op.is_leaf() => 0,
-            Op::Gather(x, _) => {
-                self.store(x);
-                self.ready(x)
-            }
-            Op::SegmentSum(x, _) | Op::Total(x, _) => {
-                let child = if let Op::SegmentSum(_, index) = node.op { self.graph.ends(index).0 } else { self.child(node.op) };
-                let pass = if self.graph.domain_of(x) == child {
-                    self.time(x)
-                } else {
-                    self.store(x);
-                    self.ready(x)
+impl Stage {
+    /// Values that are read where they lie in memory.
+    pub fn reads(&self, graph: &Graph) -> Vec<Value> {
+        match self {
+            Stage::Segments(v) => graph.node(*v).op.operands().collect(),
+            Stage::Pass(pass) => {
+                let operands = pass.instructions.iter().flat_map(Instruction::operands);
+                let place = |o| match o {
+                    Operand::Register(_) => None,
+                    Operand::Column(v) | Operand::Gathered(v, _) | Operand::Uniform(v) => Some(v),
                 };
-                self.sums.entry((pass, child)).or_default().push(v);
-                pass + 1
-            }
-            Op::Segment(segment, _) => {
-                let operands = || segment.operands().into_iter().flatten();
-                operands().for_each(|o| self.store(o));
-                let time = operands().map(|o| self.ready(o)).max().unwrap_or(0);
-                self.steps.insert((time, v));
-                time + 1
-            }
-            op => op
-                .operands()
-                .map(|o| {
-                    if self.graph.domain_of(o) == node.domain {
-                        self.time(o)
-                    } else {
-                        self.store(o);
-                        self.ready(o)
-                    }
-                })
-                .max()
-                .unwrap_or(0),
-        };
-        self.times.insert(v, time);
-    }
-
-    fn child(&self, op: Op) -> Domain {
-        if let Op::Total(_, domain) = op { domain } else { unreachable!("only a total has its domain in the operation") }
-    }
-
-    fn store(&mut self, v: Value) {
-        if !self.is_available(v) {
-            self.stored.insert(v);
-        }
-    }
-
-    /// Inner products and matrix products that a later pass over the same rows needs again are kept; those of a cross product,
-    /// which has many more rows than there are operands, are computed again.
-    fn keep_heavy_values(&mut self) {
-        let mut passes: HashMap<Value, BTreeSet<u32>> = HashMap::new();
-        for (time, domain) in self.passes().into_iter().filter(|(_, domain)| !self.graph.is_product(*domain)) {
-            for v in Assembler::new(self.graph, self, time, domain).body() {
-                if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
-                    passes.entry(v).or_default().insert(time);
-                }
+                operands.filter_map(place).collect()
             }
         }
-        self.stored.extend(passes.into_iter().filter(|(_, times)| times.len() > 1).map(|(v, _)| v));
+    }
+
+    /// Sums, which are known when the stage has gone over all rows of a parent.
+    pub fn sums(&self) -> &[Value] {
+        if let Stage::Pass(pass) = self { &pass.sums } else { &[] }
+    }
+
+    /// Values that are left behind, one number or vector a row.
+    pub fn leaves(&self) -> &[Value] {
+        match self {
+            Stage::Segments(v) => std::slice::from_ref(v),
+            Stage::Pass(pass) => &pass.stores,
+        }
     }
 }

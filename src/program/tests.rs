@@ -197,7 +197,7 @@ fn a_cross_product_takes_no_memory_for_each_pair() {
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
     let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
     assert!(machine.bytes() < 900 * 800 * 4, "{}", machine.bytes());
-    for pass in machine.passes().iter().filter(|p| p.run.is_some()) {
+    for pass in machine.passes().filter(|p| p.run.is_some()) {
         assert!(pass.stores.is_empty(), "{machine}");
     }
 }
@@ -242,7 +242,7 @@ fn a_ratio_of_sums_needs_one_pass_over_the_rows() {
     let mut outputs = vec![case.objective];
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
     let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
-    assert_eq!(machine.passes().iter().filter(|p| p.domain != ONE).count(), 1, "{machine}");
+    assert_eq!(machine.passes().filter(|p| p.domain != ONE).count(), 1, "{machine}");
 }
 
 #[test]
@@ -252,11 +252,7 @@ fn a_sum_of_squares_needs_one_pass_over_the_rows() {
     let mut outputs = vec![case.objective];
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
     let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
-    assert_eq!(
-        machine.passes().iter().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(),
-        1,
-        "{machine}"
-    );
+    assert_eq!(machine.passes().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(), 1, "{machine}");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `root` | theta with `sum w F((s - theta) unit) = target` | by the implicit function theorem, a map and two segment sums |
 //! | `pair_sums` | for each row i, `sum_j a_j F((s_j - s_i) unit)` | pair sums of F and of its slope |
-//! | `extremum` | `sum_i x_i w_i prod_j (1 - w_j)`, j over the rows that are better | the products and remainders of the same sweep |
+//! | `extremum` | `sum_i x_i w_i prod_j (1 - w_j)`, j over the rows that are better | those products, and the extrema of the rows after each |
 //! | `prefix_sums` | for each row the sum up to it | prefix sums from the other end |
 //! | `stack` | its rows one after another, as one vector; segments are of one length | the same numbers as rows again |
 //!
@@ -19,7 +19,7 @@ mod root;
 mod shape;
 mod step;
 
-pub(super) use step::Step;
+pub(super) use step::{Share, Step};
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Symbol, Value};
 use crate::scalar::{Binary, Unary};
@@ -49,10 +49,21 @@ pub(super) enum Segment {
         shape: Unary,
         slope: bool,
     },
+    /// The expected greatest value of each segment, from the chance of each row; a row that is absent counts nothing.
     Extremum {
         values: Value,
         weights: Value,
-        part: Part,
+        chance: Value,
+    },
+    /// For each row, the degree to which no better row is present.
+    Chance {
+        values: Value,
+        weights: Value,
+    },
+    /// For each row, the expected greatest value of the rows after it.
+    Rest {
+        values: Value,
+        weights: Value,
     },
     Prefix {
         values: Value,
@@ -65,30 +76,20 @@ pub(super) enum Segment {
     },
 }
 
-/// What is wanted of an extremum: the better rows come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Part {
-    /// The expected greatest value, of each segment; a row that is absent counts nothing.
-    Value,
-    /// For each row, the degree to which no better row is present.
-    Chance,
-    /// For each row, that degree times what the row's value exceeds the expected greatest of the rows after it.
-    Gain,
-}
-
 impl Segment {
     pub fn operands(self) -> [Option<Value>; 4] {
         match self {
             Segment::Root { scores, weights, target, unit, .. } => [Some(scores), Some(weights), Some(target), Some(unit)],
             Segment::Pairs { scores, amounts, unit, .. } => [Some(scores), Some(amounts), Some(unit), None],
-            Segment::Extremum { values, weights, .. } => [Some(values), Some(weights), None, None],
+            Segment::Extremum { values, weights, chance } => [Some(values), Some(weights), Some(chance), None],
+            Segment::Chance { values, weights } | Segment::Rest { values, weights } => [Some(values), Some(weights), None, None],
             Segment::Prefix { values, .. } | Segment::Stack { values, .. } => [Some(values), None, None, None],
         }
     }
 
     /// Whether there is one number for each segment, not one for each of its rows.
     pub fn is_of_parent(self) -> bool {
-        matches!(self, Segment::Root { .. } | Segment::Extremum { part: Part::Value, .. } | Segment::Stack { unstacked: false, .. })
+        matches!(self, Segment::Root { .. } | Segment::Extremum { .. } | Segment::Stack { unstacked: false, .. })
     }
 }
 
@@ -113,7 +114,8 @@ impl Graph {
 
     /// For each segment, the expected greatest value: `sum_i value_i weight_i prod_j (1 - weight_j)`, j over greater values.
     pub fn extremum(&self, values: Value, weights: Value, segments: Segments) -> Value {
-        self.segment(Segment::Extremum { values, weights, part: Part::Value }, segments)
+        let chance = self.segment(Segment::Chance { values, weights }, segments);
+        self.segment(Segment::Extremum { values, weights, chance }, segments)
     }
 
     /// For each row the sum up to it within its segment, itself included.
@@ -195,13 +197,13 @@ pub(super) fn adjoints(graph: &Graph, value: Value, segment: Segment, segments: 
             // F(-x) = 1 - F(x).
             vec![(scores, child, graph.multiply(unit, pulls)), (amounts, child, graph.subtract(all, of(adjoint, false)))]
         }
-        Segment::Extremum { values, weights, part } => {
-            assert!(part == Part::Value, "an extremum has no second derivative");
-            let of = |part| graph.segment(Segment::Extremum { values, weights, part }, segments);
-            let spread = graph.to_rows(adjoint, segments);
-            let best = graph.multiply(of(Part::Chance), weights);
-            vec![(values, child, graph.multiply(spread, best)), (weights, child, graph.multiply(spread, of(Part::Gain)))]
+        Segment::Extremum { values, weights, chance } => {
+            let rest = graph.segment(Segment::Rest { values, weights }, segments);
+            let share = graph.multiply(graph.to_rows(adjoint, segments), chance);
+            let gain = graph.subtract(values, rest);
+            vec![(values, child, graph.multiply(share, weights)), (weights, child, graph.multiply(share, gain))]
         }
+        Segment::Chance { .. } | Segment::Rest { .. } => unreachable!("an extremum has no second derivative"),
         Segment::Prefix { values, backwards } => {
             vec![(values, child, graph.segment(Segment::Prefix { values: adjoint, backwards: !backwards }, segments))]
         }

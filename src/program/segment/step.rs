@@ -1,15 +1,15 @@
-//! Runs a whole-segment operation over stored columns. Segments are cut into blocks by their number alone and are
-//! computed in double precision, so any number of threads gives the same bits. All memory is taken when the step is made.
+//! Runs a whole-segment operation over stored columns. Segments are shared out by their number alone and are
+//! computed in double precision, so any number of threads gives the same bits. All memory is taken when a share is made.
 
 use super::super::graph::{Graph, Op, Value};
-use super::super::kernel::Lanes;
-use super::super::machine::Memory;
-use super::{Part, Segment, Segments, extremum, pairs, root};
+use super::super::kernel::{Lanes, Store};
+use super::super::memory::{Column, View};
+use super::{Segment, Segments, extremum, pairs, root};
 use crate::scalar::Unary;
 use std::fmt;
 use std::ops::Range;
 
-/// One operation with its memory.
+/// One operation.
 pub(in super::super) struct Step {
     pub value: Value,
     segment: Segment,
@@ -18,17 +18,20 @@ pub(in super::super) struct Step {
     pub parent: usize,
     /// Where each segment's rows begin, and where the last one's end.
     starts: Vec<u32>,
-    blocks: Vec<Block>,
-    /// Whether the orders of the segments are those of the step before: they are found once where they do not change.
-    ordered: bool,
+    /// Whether the orders of the segments are the same at each step.
     keeps_order: bool,
+    /// Whether segments, which are of one length, use one order after another: a cross product has too many rows to keep theirs.
+    one_order: bool,
 }
 
-/// Segments, or rows of them, that one thread computes.
-struct Block {
+/// Segments, or rows of them, that one thread computes, and their results.
+pub(in super::super) struct Share<R> {
     segments: Range<usize>,
     rows: Range<usize>,
     scratch: Scratch,
+    pub out: Store<R>,
+    /// Whether the orders of the segments are those of the step before.
+    ordered: bool,
 }
 
 /// Columns of the segment at hand.
@@ -54,8 +57,8 @@ struct Members<'a> {
 
 impl Members<'_> {
     /// Their numbers, where they lie next to each other in a column.
-    fn column<'c, R>(&self, column: &'c [R]) -> Option<&'c [R]> {
-        (self.listed.is_none() && column.len() > 1).then(|| &column[self.start..][..self.len])
+    fn column<'c, R>(&self, column: Column<'c, R>) -> Option<&'c [R]> {
+        (self.listed.is_none() && column.numbers.len() > 1).then(|| &column.numbers[self.start - column.first..][..self.len])
     }
 
     fn rows(&self) -> impl Iterator<Item = usize> {
@@ -68,71 +71,109 @@ const BLOCK_WORK: usize = 32_768;
 const MOST_BLOCKS: usize = 16;
 
 impl Step {
-    /// `sampled`: later steps may run over some of the rows only.
-    pub fn new(graph: &Graph, value: Value, sampled: bool) -> Self {
+    pub fn new(graph: &Graph, value: Value) -> Self {
         let Op::Segment(segment, segments) = graph.node(value).op else { unreachable!("a step computes a whole-segment operation") };
         let (child, parent) = graph.sides(segments);
-        let (rows, count) = (graph.rows(child), graph.rows(parent));
         let starts = match segments {
-            Segments::All(_) => vec![0, rows as u32],
-            Segments::Of(index) => graph.0.borrow().indices[index.0 as usize].rows.starts(count),
+            Segments::All(_) => vec![0, graph.rows(child) as u32],
+            Segments::Of(index) => graph.0.borrow().indices[index.0 as usize].rows.starts(graph.rows(parent)),
         };
-        let blocks = blocks(segment, &starts, sampled);
-        let keeps_order = matches!(segment, Segment::Extremum { values, .. } if graph.is_frozen(values));
+        let one_order = graph.is_product(child);
+        let frozen = matches!(segment, Segment::Chance { values, .. } | Segment::Rest { values, .. } if graph.is_frozen(values));
         let (child, parent) = (child.0 as usize, parent.0 as usize);
-        Self { value, segment, segments, child, parent, starts, blocks, ordered: false, keeps_order }
+        Self { value, segment, segments, child, parent, starts, keeps_order: frozen && !one_order, one_order }
     }
 
-    /// Bytes of the step's own memory.
-    pub fn bytes(&self) -> usize {
-        self.blocks
-            .iter()
-            .map(|b| (b.scratch.x.len() + b.scratch.y.len() + b.scratch.out.len() + b.scratch.roots.len()) * 8 + b.scratch.order.len() * 4)
-            .sum()
+    /// The operation cut into shares by the number of rows alone, each with all of its results, of `width` numbers.
+    /// `sampled`: later steps may run over some of the rows only.
+    pub fn shares<R: Lanes>(&self, width: usize, sampled: bool) -> Vec<Share<R>> {
+        let share = |(segments, rows): (Range<usize>, Range<usize>)| {
+            let of = if self.segment.is_of_parent() { &segments } else { &rows };
+            let out = Store { numbers: vec![R::ZERO; of.len() * width], first: of.start, passing: false };
+            self.share(segments, rows, out)
+        };
+        cuts(self.segment, &self.starts, sampled).into_iter().map(share).collect()
     }
 
-    /// Computes the value of every segment, or of the active ones: `rows` of the child and `parents`.
-    pub fn run<R: Lanes>(&mut self, memory: &Memory<R>, out: &mut [R], rows: Option<&[u32]>, parents: Option<&[u32]>) {
+    /// A share of whole segments, or of rows of them, that leaves its results in `out`.
+    pub fn share<R: Lanes>(&self, segments: Range<usize>, rows: Range<usize>, out: Store<R>) -> Share<R> {
+        let starts = &self.starts;
+        let longest = starts[segments.start..=segments.end].windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0) as usize;
+        let mut scratch = Scratch::with_room(self.segment, &segments, longest, if self.one_order { longest } else { rows.len() });
+        if self.one_order {
+            scratch.order.iter_mut().enumerate().for_each(|(k, o)| *o = k as u32);
+        } else if !scratch.order.is_empty() {
+            for s in segments.clone() {
+                let (start, end) = (starts[s] as usize, starts[s + 1] as usize);
+                let positions = scratch.order[start - rows.start..end - rows.start].iter_mut();
+                positions.enumerate().for_each(|(k, o)| *o = k as u32);
+            }
+        }
+        Share { segments, rows, scratch, out, ordered: false }
+    }
+
+    pub fn is_of_parent(&self) -> bool {
+        self.segment.is_of_parent()
+    }
+
+    /// Computes all segments of a share.
+    pub fn run<R: Lanes>(&self, view: &View<R>, share: &mut Share<R>) {
+        if let Segments::All(_) = self.segments {
+            share.scratch.relist(self.starts[1] as usize);
+        }
+        self.run_within(view, share, share.segments.clone());
+        share.ordered = self.keeps_order;
+    }
+
+    /// Computes some segments of a share. Once it has gone over all of them, [`Step::finish`] follows.
+    pub fn run_within<R: Lanes>(&self, view: &View<R>, share: &mut Share<R>, segments: Range<usize>) {
         if let Segment::Stack { values, .. } = self.segment {
-            return self.copy(memory.column(values), out, parents);
+            return segments.for_each(|p| self.copy(view, values, &mut share.out, p));
         }
-        let all = rows.is_none() && parents.is_none();
-        let job = Job { segment: self.segment, starts: &self.starts, memory, ordered: self.ordered && all };
-        self.ordered = self.keeps_order && all;
-        match (self.segments, rows, parents) {
-            (Segments::All(_), Some(rows), _) => {
+        let job = Job { step: self, view, ordered: share.ordered };
+        segments.for_each(|s| job.whole(s, share.rows.clone(), &mut share.scratch, &mut share.out));
+    }
+
+    pub fn finish<R>(&self, share: &mut Share<R>) {
+        share.ordered = self.keeps_order;
+    }
+
+    /// Computes the segments of the active parents, or of the active rows where there is one segment of all.
+    pub fn run_listed<R: Lanes>(&self, view: &View<R>, share: &mut Share<R>, rows: Option<&[u32]>, parents: Option<&[u32]>) {
+        share.ordered = false;
+        let job = Job { step: self, view, ordered: false };
+        match (self.segments, rows, parents, self.segment) {
+            (_, _, Some(parents), Segment::Stack { values, .. }) => {
+                parents.iter().for_each(|p| self.copy(view, values, &mut share.out, *p as usize))
+            }
+            (Segments::All(_), Some(rows), ..) => {
                 let members = Members { start: 0, len: rows.len(), listed: Some(rows) };
-                self.blocks[0].scratch.relist(rows.len());
-                job.compute(0, members, 0..self.starts[1] as usize, 0, &mut self.blocks[0].scratch, 0, out);
+                share.scratch.relist(rows.len());
+                job.compute(0, members, 0..self.starts[1] as usize, 0, &mut share.scratch, &mut share.out);
             }
-            (Segments::Of(_), _, Some(parents)) => {
-                let block = &mut self.blocks[0];
-                for &p in parents {
-                    job.whole(p as usize, block.rows.clone(), 0, 0, &mut block.scratch, out);
-                }
+            (Segments::Of(_), _, Some(parents), _) => {
+                parents.iter().for_each(|p| job.whole(*p as usize, share.rows.clone(), &mut share.scratch, &mut share.out))
             }
-            _ => {
-                if let Some(block) = self.blocks.first_mut()
-                    && matches!(self.segments, Segments::All(_))
-                {
-                    block.scratch.relist(self.starts[1] as usize);
-                }
-                job.all(&mut self.blocks, out);
-            }
+            _ => self.run(view, share),
         }
+    }
+
+    /// The numbers of a segment as they lie; one vector may stand for all segments.
+    fn copy<R: Lanes>(&self, view: &View<R>, from: Value, out: &mut Store<R>, p: usize) {
+        let (rows, segments) = (self.starts[self.starts.len() - 1] as usize, self.starts.len() - 1);
+        let (width, from_width) = (view.width(self.value), view.width(from));
+        let each = if self.segment.is_of_parent() { width } else { width * rows / segments };
+        let from = view.column(from);
+        let begin = if from.numbers.len() == each { 0 } else { p * each - from.first * from_width };
+        out.numbers[p * each - out.first * width..][..each].copy_from_slice(&from.numbers[begin..][..each]);
     }
 }
 
-impl Step {
-    /// The numbers of each segment as they lie; one vector may stand for all segments.
-    fn copy<R: Lanes>(&self, from: &[R], out: &mut [R], parents: Option<&[u32]>) {
-        let segments = self.starts.len() - 1;
-        let width = out.len() / segments;
-        let of = |p: usize| if from.len() == width { from } else { &from[p * width..][..width] };
-        match parents {
-            None => out.chunks_exact_mut(width).enumerate().for_each(|(p, place)| place.copy_from_slice(of(p))),
-            Some(parents) => parents.iter().map(|p| *p as usize).for_each(|p| out[p * width..][..width].copy_from_slice(of(p))),
-        }
+impl<R> Share<R> {
+    /// Bytes of its own memory, but for its results.
+    pub fn bytes(&self) -> usize {
+        let scratch = &self.scratch;
+        (scratch.x.len() + scratch.y.len() + scratch.out.len() + scratch.roots.len()) * 8 + scratch.order.len() * 4
     }
 }
 
@@ -154,9 +195,9 @@ impl Scratch {
     fn with_room(segment: Segment, segments: &Range<usize>, longest: usize, rows: usize) -> Self {
         let column = || vec![0.0; longest];
         let sorts = match segment {
-            Segment::Root { .. } | Segment::Prefix { .. } | Segment::Stack { .. } => false,
+            Segment::Root { .. } | Segment::Extremum { .. } | Segment::Prefix { .. } | Segment::Stack { .. } => false,
             Segment::Pairs { shape, .. } => shape == Unary::LaplaceCdf,
-            Segment::Extremum { .. } => true,
+            Segment::Chance { .. } | Segment::Rest { .. } => true,
         };
         let roots = if matches!(segment, Segment::Root { .. }) { vec![f64::NAN; segments.len()] } else { vec![] };
         let order = if sorts { vec![u32::MAX; rows] } else { vec![] };
@@ -164,7 +205,8 @@ impl Scratch {
     }
 }
 
-fn blocks(segment: Segment, starts: &[u32], sampled: bool) -> Vec<Block> {
+/// Segments and rows of each share.
+fn cuts(segment: Segment, starts: &[u32], sampled: bool) -> Vec<(Range<usize>, Range<usize>)> {
     let (count, rows) = (starts.len() - 1, starts[starts.len() - 1] as usize);
     let all_pairs = matches!(segment, Segment::Pairs { shape, .. } if shape != Unary::LaplaceCdf);
     let lengths = starts.windows(2).map(|s| (s[1] - s[0]) as usize);
@@ -188,68 +230,41 @@ fn blocks(segment: Segment, starts: &[u32], sampled: bool) -> Vec<Block> {
                 let end = if b + 1 == wanted { count } else { starts.partition_point(|s| (*s as usize) < rows.end).min(count) };
                 std::mem::replace(&mut first, end)..end
             };
-            let longest = starts[segments.start..=segments.end].windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0) as usize;
-            let mut scratch = Scratch::with_room(segment, &segments, longest, rows.len());
-            if !scratch.order.is_empty() {
-                for s in segments.clone() {
-                    let (start, end) = (starts[s] as usize, starts[s + 1] as usize);
-                    let positions = scratch.order[start - rows.start..end - rows.start].iter_mut();
-                    positions.enumerate().for_each(|(k, o)| *o = k as u32);
-                }
-            }
-            Block { segments, rows, scratch }
+            (segments, rows)
         })
         .collect()
 }
 
-/// What every block computes.
+/// What every segment is computed from.
 struct Job<'a, R> {
-    segment: Segment,
-    starts: &'a [u32],
-    memory: &'a Memory<R>,
+    step: &'a Step,
+    view: &'a View<'a, R>,
     ordered: bool,
 }
 
 impl<R: Lanes> Job<'_, R> {
-    fn all(&self, blocks: &mut [Block], out: &mut [R]) {
-        let first = |b: &Block| if self.segment.is_of_parent() { b.segments.start } else { b.rows.start };
-        match blocks {
-            [] => {}
-            [block] => {
-                let begin = first(block);
-                for s in block.segments.clone() {
-                    self.whole(s, block.rows.clone(), begin, block.rows.start, &mut block.scratch, out);
-                }
-            }
-            blocks => {
-                let (left, right) = blocks.split_at_mut(blocks.len() / 2);
-                let (before, after) = out.split_at_mut(first(&right[0]) - first(&left[0]));
-                rayon::join(|| self.all(left, before), || self.all(right, after));
-            }
-        }
-    }
-
-    /// A segment all of whose rows take part; `begin` is where `out` begins, `ordered` where the orders do.
-    fn whole(&self, s: usize, rows: Range<usize>, begin: usize, ordered: usize, scratch: &mut Scratch, out: &mut [R]) {
-        let (start, end) = (self.starts[s] as usize, self.starts[s + 1] as usize);
+    /// A segment all of whose rows take part; `rows` are those of the share.
+    fn whole(&self, s: usize, rows: Range<usize>, scratch: &mut Scratch, out: &mut Store<R>) {
+        let (start, end) = (self.step.starts[s] as usize, self.step.starts[s + 1] as usize);
         let members = Members { start, len: end - start, listed: None };
         let wanted = rows.start.max(start)..rows.end.min(end);
-        let order = start.saturating_sub(ordered);
-        self.compute(s, members, wanted.start - start..wanted.end.max(wanted.start) - start, order, scratch, begin, out);
+        let order = if self.step.one_order { 0 } else { start.saturating_sub(rows.start) };
+        self.compute(s, members, wanted.start - start..wanted.end.max(wanted.start) - start, order, scratch, out);
     }
 
     /// `wanted`: the positions within the segment whose numbers are to be written.
-    #[expect(clippy::too_many_arguments, reason = "one segment and where its results go")]
-    fn compute(&self, s: usize, members: Members, wanted: Range<usize>, order: usize, scratch: &mut Scratch, begin: usize, out: &mut [R]) {
+    fn compute(&self, s: usize, members: Members, wanted: Range<usize>, order: usize, scratch: &mut Scratch, out: &mut Store<R>) {
         let (n, wanted) = (members.len, wanted.start.min(members.len)..wanted.end.min(members.len));
-        let one = |v: Value, row: usize| number(self.memory.column(v), row);
+        let one = |v: Value, row: usize| number(self.view.column(v), row);
         let load = |v: Value, into: &mut [f64]| {
-            let column = self.memory.column(v);
+            let column = self.view.column(v);
             members.rows().zip(into).for_each(|(row, x)| *x = number(column, row));
         };
+        let in_place = |v: Value| members.column(self.view.column(v));
+        let (begin, out) = (out.first, &mut out.numbers);
         let Scratch { x, y, out: results, order: orders, roots, first } = scratch;
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
-        match self.segment {
+        match self.step.segment {
             Segment::Root { scores, weights, target, unit, shape } => {
                 load(scores, x);
                 load(weights, y);
@@ -268,31 +283,36 @@ impl<R: Lanes> Job<'_, R> {
                     pairs::all(shape, slope, x, y, unit, wanted.clone(), results);
                 }
             }
-            Segment::Extremum { values, weights, part } => {
-                let order = &mut orders[order..order + n];
-                let value = match (members.column(self.memory.column(values)), members.column(self.memory.column(weights))) {
-                    (Some(values), Some(weights)) => {
-                        if !self.ordered {
-                            pairs::sort(order, |a, b| values[b].wide().total_cmp(&values[a].wide()));
-                        }
-                        let of_rows = if part == Part::Value { &mut [] } else { &mut out[members.start - begin..][..n] };
-                        let value = extremum::extremum(part, values, weights, order, of_rows);
-                        if part != Part::Value {
-                            return;
-                        }
-                        value
-                    }
+            Segment::Extremum { values, weights, chance } => {
+                out[s - begin] = R::of(match [values, weights, chance].map(in_place) {
+                    [Some(values), Some(weights), Some(chance)] => extremum::expected(values, weights, chance),
                     _ => {
                         load(values, x);
                         load(weights, y);
-                        pairs::sort(order, |a, b| x[b].total_cmp(&x[a]));
-                        extremum::extremum(part, x, y, order, results)
+                        load(chance, results);
+                        extremum::expected(x, y, results)
                     }
-                };
-                if part == Part::Value {
-                    out[s - begin] = R::of(value);
-                    return;
+                });
+                return;
+            }
+            Segment::Chance { values, weights } | Segment::Rest { values, weights } => {
+                let order = &mut orders[order..order + n];
+                let only_chances = matches!(self.step.segment, Segment::Chance { .. });
+                if let [Some(values), Some(weights)] = [values, weights].map(in_place) {
+                    if !self.ordered {
+                        pairs::sort(order, |a, b| values[b].wide().total_cmp(&values[a].wide()));
+                    }
+                    let out = &mut out[members.start - begin..][..n];
+                    return if only_chances {
+                        extremum::chances(weights, order, out)
+                    } else {
+                        extremum::rests(values, weights, order, out)
+                    };
                 }
+                load(values, x);
+                load(weights, y);
+                pairs::sort(order, |a, b| x[b].total_cmp(&x[a]));
+                if only_chances { extremum::chances(y, order, results) } else { extremum::rests(x, y, order, results) }
             }
             Segment::Stack { .. } => unreachable!("it is copied as it lies"),
             Segment::Prefix { values, backwards } => {
@@ -307,8 +327,8 @@ impl<R: Lanes> Job<'_, R> {
 }
 
 /// A row's number, where one number may stand for all rows.
-fn number<R: Lanes>(column: &[R], row: usize) -> f64 {
-    column[if column.len() == 1 { 0 } else { row }].wide()
+fn number<R: Lanes>(column: Column<R>, row: usize) -> f64 {
+    column.numbers[if column.numbers.len() == 1 { 0 } else { row - column.first }].wide()
 }
 
 fn prefix(backwards: bool, x: &[f64], out: &mut [f64]) {

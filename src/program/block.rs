@@ -1,0 +1,308 @@
+//! The share of one thread in a strip: a range of the spine's rows, and of the rows that belong to them, gone over window after
+//! window. Blocks are cut by the number of rows alone.
+
+use super::alignment::Alignment;
+use super::graph::{Domain, Graph, ONE, Op, Value};
+use super::kernel::{self, Lanes, Store, Workspace};
+use super::memory::{Memory, Place, View};
+use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
+use super::segment::{Share, Step};
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Rows below which a second block is not worth its sums.
+const BLOCK_ROWS: usize = 16_384;
+const MOST_BLOCKS: usize = 16;
+/// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
+const CHUNK_BYTES: usize = 32 * 1024;
+const MOST_LANES: usize = 1024;
+/// Numbers that the stages of a strip leave for each other in one window, and rows of it.
+const WINDOW_NUMBERS: usize = 32 * 1024;
+const WINDOW_ROWS: usize = 8 * 1024;
+
+/// One block of a strip.
+pub(super) struct Block<R> {
+    /// Rows of the spine; of a strip of one stage, rows of that one's domain.
+    pub rows: Range<usize>,
+    /// Where windows end.
+    ends: Vec<usize>,
+    pub works: Vec<Work<R>>,
+}
+
+/// What a block holds of one stage.
+pub(super) enum Work<R> {
+    Pass(Workspace<R>),
+    Segments(Share<R>),
+}
+
+/// A strip with what its blocks share.
+pub(super) struct Line {
+    pub strip: Strip,
+    /// Of stages that are whole-segment operations.
+    steps: Vec<Option<Step>>,
+    /// Where the rows of each stage's domain begin that belong to each row of the spine, if they are others.
+    starts: Vec<Option<Arc<[u32]>>>,
+    /// Where each value lies for stages of this strip, unless all lie in memory.
+    places: Option<Vec<Place>>,
+    /// By stage, whether what it leaves is read only within the strip.
+    passing: Vec<Vec<bool>>,
+}
+
+impl Line {
+    /// `kept` tells which values outlive their strip.
+    pub fn new<R>(graph: &Graph, strip: Strip, alignment: &Alignment, memory: &Memory<R>, kept: &HashSet<Value>) -> Self {
+        let steps = strip.stages.iter().map(|s| if let Stage::Segments(v) = s { Some(Step::new(graph, *v)) } else { None }).collect();
+        let is_one = strip.stages.len() == 1;
+        let starts = strip.stages.iter().map(|stage| {
+            let index = alignment.home(domain(graph, stage)).filter(|_| !is_one)?;
+            Some(graph.0.borrow().indices[index.0 as usize].rows.starts(graph.rows(strip.spine)).into())
+        });
+        let starts = starts.collect();
+        let places = (!is_one).then(|| {
+            let mut places = memory.places.clone();
+            for (number, stage) in strip.stages.iter().enumerate() {
+                let stage_number = number as u32;
+                for (number, v) in stage.leaves().iter().enumerate() {
+                    places[v.0 as usize] = Place::Stored { stage: stage_number, number: number as u32 };
+                }
+                for (number, v) in stage.sums().iter().enumerate().filter(|(_, v)| matches!(graph.node(**v).op, Op::SegmentSum(..))) {
+                    places[v.0 as usize] = Place::Summed { stage: stage_number, number: number as u32 };
+                }
+            }
+            places
+        });
+        let passing = strip.stages.iter().map(|stage| stage.leaves().iter().map(|v| !kept.contains(v)).collect()).collect();
+        Self { strip, steps, starts, places, passing }
+    }
+
+    /// The step of a strip that is a whole-segment operation and nothing else.
+    pub fn step(&self, stage: usize) -> Option<&Step> {
+        self.steps[stage].as_ref()
+    }
+
+    /// Rows of a stage's domain that belong to rows of the spine.
+    fn rows(&self, stage: usize, spine: Range<usize>) -> Range<usize> {
+        match &self.starts[stage] {
+            Some(starts) => starts[spine.start] as usize..starts[spine.end] as usize,
+            None => spine,
+        }
+    }
+
+    fn view<'a, R>(&'a self, memory: &'a Memory<R>, works: &'a [Work<R>]) -> View<'a, R> {
+        View { memory, places: self.places.as_deref().unwrap_or(&memory.places), works }
+    }
+
+    /// Cuts a strip into blocks. A machine that will run over samples of the rows has one for each strip.
+    pub fn blocks<R: Lanes>(&self, graph: &Graph, memory: &Memory<R>, sampled: bool) -> Vec<Block<R>> {
+        match self.strip.stages.as_slice() {
+            [Stage::Segments(v)] => {
+                let step = self.steps[0].as_ref().expect("a stage of segments has a step");
+                let shares = step.shares(memory.width(*v), sampled).into_iter();
+                shares.map(|share| Block { rows: 0..0, ends: vec![], works: vec![Work::Segments(share)] }).collect()
+            }
+            [stage @ Stage::Pass(pass)] => {
+                let rows = graph.rows(pass.domain);
+                let count = if sampled { 1 } else { count(graph, std::iter::once(pass), memory, rows) };
+                let block = |b| {
+                    let rows = rows * b / count..rows * (b + 1) / count;
+                    self.block(graph, memory, rows.clone(), vec![rows.end], std::slice::from_ref(stage))
+                };
+                (0..count).map(block).collect()
+            }
+            stages => {
+                let (longest, rows) = (0..stages.len())
+                    .map(|s| (s, graph.rows(domain(graph, &stages[s]))))
+                    .max_by_key(|(s, rows)| (*rows, usize::MAX - s))
+                    .expect("a strip has stages");
+                let passes = stages.iter().filter_map(|s| if let Stage::Pass(pass) = s { Some(pass) } else { None });
+                let (count, spine) = (count(graph, passes, memory, rows), graph.rows(self.strip.spine));
+                let begins = |row: usize| self.rows(longest, 0..row).end;
+                let cut = |rows: usize| partition(spine, |row| begins(row) < rows);
+                let window = self.window(graph, memory);
+                let block = |b: usize| {
+                    let rows = cut(rows * b / count)..cut(rows * (b + 1) / count);
+                    let (mut ends, mut end) = (vec![], rows.start);
+                    while end < rows.end {
+                        let most = begins(end) + window;
+                        end = partition(rows.end, |row| begins(row + 1) <= most).max(end + 1).min(rows.end);
+                        ends.push(end);
+                    }
+                    self.block(graph, memory, rows, ends, stages)
+                };
+                (0..count).map(block).collect()
+            }
+        }
+    }
+
+    /// Rows of a window: what its stages leave for each other stays near.
+    fn window<R>(&self, graph: &Graph, memory: &Memory<R>) -> usize {
+        let passing = self.strip.stages.iter().zip(&self.passing).flat_map(|(stage, passing)| stage.leaves().iter().zip(passing));
+        let numbers: usize =
+            passing.filter(|(v, passing)| **passing && graph.domain_of(**v) != self.strip.spine).map(|(v, _)| memory.width(*v)).sum();
+        (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_ROWS)
+    }
+
+    fn block<R: Lanes>(&self, graph: &Graph, memory: &Memory<R>, spine: Range<usize>, ends: Vec<usize>, stages: &[Stage]) -> Block<R> {
+        let begins = || std::iter::once(spine.start).chain(ends.iter().copied());
+        let works = stages.iter().enumerate().map(|(number, stage)| {
+            let rows = self.rows(number, spine.clone());
+            let window = begins().zip(&ends).map(|(begin, end)| self.rows(number, begin..*end).len()).max().unwrap_or(0);
+            let store = |(v, passing): (&Value, &bool)| {
+                let (of_rows, first) = match &self.steps[number] {
+                    Some(step) if step.is_of_parent() => (spine.len(), spine.start),
+                    _ => (if *passing { window } else { rows.len() }, rows.start),
+                };
+                Store { numbers: vec![R::ZERO; of_rows * memory.width(*v)], first, passing: *passing }
+            };
+            let mut stores = stage.leaves().iter().zip(&self.passing[number]).map(store);
+            match (stage, &self.steps[number]) {
+                (Stage::Pass(pass), _) => {
+                    let sums = pass.sums.iter().map(|s| {
+                        let index = if let Op::SegmentSum(_, index) = graph.node(*s).op { Some(index) } else { None };
+                        (memory.width(*s), index.map(|index| memory.indices[index.0 as usize].rows.parents(rows.clone())))
+                    });
+                    let most = window.min(pass.run.unwrap_or(usize::MAX)).next_multiple_of(32).max(32);
+                    Work::Pass(Workspace::new(lanes(pass, memory).min(most), pass, memory, stores, sums))
+                }
+                (Stage::Segments(_), Some(step)) => {
+                    let out = stores.next().expect("an operation leaves its value");
+                    Work::Segments(step.share(spine.clone(), rows.clone(), out))
+                }
+                (Stage::Segments(_), None) => unreachable!("a stage of segments has a step"),
+            }
+        });
+        let works = works.collect();
+        Block { rows: spine, ends, works }
+    }
+}
+
+impl<R: Lanes> Block<R> {
+    /// Takes the block through all stages.
+    pub fn run(&mut self, line: &Line, memory: &Memory<R>) {
+        if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
+            return step.run(&line.view(memory, &[]), share);
+        }
+        for work in &mut self.works {
+            if let Work::Pass(workspace) = work {
+                workspace.clear();
+            }
+        }
+        let mut begin = self.rows.start;
+        for &end in &self.ends {
+            for (number, stage) in line.strip.stages.iter().enumerate() {
+                let (before, rest) = self.works.split_at_mut(number);
+                let view = line.view(memory, before);
+                let rows = line.rows(number, begin..end);
+                match (stage, &mut rest[0], &line.steps[number]) {
+                    (Stage::Pass(pass), Work::Pass(workspace), _) => {
+                        workspace.begin(rows.start);
+                        R::run(workspace, pass, &view, kernel::Rows::Range(rows.start, rows.end));
+                    }
+                    (_, Work::Segments(share), Some(step)) => {
+                        if share.out.passing && !step.is_of_parent() {
+                            share.out.first = rows.start;
+                        }
+                        step.run_within(&view, share, begin..end);
+                    }
+                    _ => unreachable!("a block has the work of each stage"),
+                }
+            }
+            begin = end;
+        }
+        for (work, step) in self.works.iter_mut().zip(&line.steps) {
+            if let (Work::Segments(share), Some(step)) = (work, step) {
+                step.finish(share);
+            }
+        }
+    }
+
+    /// The same for the only block of a strip of one stage, over some of the rows.
+    pub fn run_listed(&mut self, line: &Line, memory: &Memory<R>, rows: &[u32]) {
+        if let (Stage::Pass(pass), [Work::Pass(workspace)]) = (&line.strip.stages[0], self.works.as_mut_slice()) {
+            workspace.clear();
+            workspace.begin(0);
+            R::run(workspace, pass, &line.view(memory, &[]), kernel::Rows::Listed(rows));
+        }
+    }
+
+    /// The same for a whole-segment operation, whose rows and parents are listed apart.
+    pub fn run_segments(&mut self, line: &Line, memory: &Memory<R>, rows: Option<&[u32]>, parents: Option<&[u32]>) {
+        if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
+            step.run_listed(&line.view(memory, &[]), share, rows, parents);
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        let of = |work: &Work<R>| match work {
+            Work::Pass(workspace) => workspace.numbers() * size_of::<R>(),
+            Work::Segments(share) => share.bytes() + share.out.numbers.len() * size_of::<R>(),
+        };
+        self.works.iter().map(of).sum()
+    }
+}
+
+/// The domain whose rows a stage goes over.
+fn domain(graph: &Graph, stage: &Stage) -> Domain {
+    match stage {
+        Stage::Pass(pass) => pass.domain,
+        Stage::Segments(v) => match graph.node(*v).op {
+            Op::Segment(_, segments) => graph.sides(segments).0,
+            _ => graph.domain_of(*v),
+        },
+    }
+}
+
+/// The first of so many rows of which something does not hold that holds up to some row.
+fn partition(rows: usize, holds: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, rows);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if holds(middle) { low = middle + 1 } else { high = middle }
+    }
+    low
+}
+
+/// How many blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
+fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, memory: &Memory<R>, rows: usize) -> usize {
+    let (mut work, mut spread) = (0, 0);
+    for pass in passes.filter(|p| p.domain != ONE) {
+        work += graph.rows(pass.domain) * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
+        // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
+        let scattered = |s: &&Value| match graph.node(**s).op {
+            Op::SegmentSum(_, index) => !memory.indices[index.0 as usize].rows.is_sorted(),
+            _ => false,
+        };
+        spread += pass.sums.iter().filter(scattered).map(|s| memory.column(*s).len()).sum::<usize>();
+    }
+    if work == 0 {
+        return 1;
+    }
+    let by_sums = if spread == 0 { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
+    let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
+    1 << count.ilog2()
+}
+
+/// Rows of a chunk.
+fn lanes<R: Lanes>(pass: &Pass, memory: &Memory<R>) -> usize {
+    let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
+    (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(32, MOST_LANES) & !31
+}
+
+fn instruction_width(instruction: &Instruction) -> usize {
+    match *instruction {
+        Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
+        Instruction::Compute { action: Action::Convolve(by, ..), .. } => by.products(),
+        Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
+        Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
+        Instruction::AddTotals { .. } => 1,
+        Instruction::AddBoth { first, second, .. } => (first.width + second.width) as usize,
+    }
+}
+
+/// Numbers that a row reads from memory.
+fn operand_width<R>(pass: &Pass, memory: &Memory<R>) -> usize {
+    let operands: HashSet<Operand> = pass.instructions.iter().flat_map(Instruction::operands).collect();
+    let width = |o: &Operand| if let Operand::Column(v) | Operand::Gathered(v, _) = o { memory.width(*v) } else { 0 };
+    operands.iter().map(width).sum()
+}

@@ -1,0 +1,220 @@
+//! From a graph to strips of passes: which values one sweep over a domain computes together, in which order,
+//! and what it leaves behind. It never touches a number.
+//!
+//! A value computed in a pass lives in a register for a chunk of rows. It is stored only when another
+//! domain reads it, when it is an output, or when a later pass would have to repeat a heavy operation;
+//! everything else is recomputed. So memory is the boundaries between stages, not a tape; and where the rows of the two
+//! sides of a boundary come in the same order, not even that.
+
+use super::alignment::Alignment;
+use super::assembler::Assembler;
+use super::graph::{Domain, Graph, Op, Value};
+use super::schedule::{Stage, Strip};
+use super::segment::Segments;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// When something is computed. `level` counts the boundaries before it that all rows of one side have to reach before any of
+/// the other side can go on; `time` counts all boundaries. What has the same level and spine is one strip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub level: u32,
+    pub time: u32,
+}
+
+/// A pass, or (with its value) a whole-segment operation, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    level: u32,
+    spine: Domain,
+    /// An operation that is a strip of its own.
+    alone: Option<Value>,
+    time: u32,
+    domain: Domain,
+    segments: Option<Value>,
+}
+
+/// The strips in order. `sampled`: later steps may run over some of the rows only, which need not lie side by side.
+pub(super) fn strips(graph: &Graph, outputs: &[Value], sampled: bool) -> (Vec<Strip>, Alignment) {
+    let plan = Plan::new(graph, outputs, sampled);
+    let mut strips: Vec<Strip> = vec![];
+    let mut last = None;
+    for key in plan.keys() {
+        let moment = Moment { level: key.level, time: key.time };
+        let stage = match key.segments {
+            Some(value) => Stage::Segments(value),
+            None => Stage::Pass(Assembler::new(graph, &plan, moment, key.domain).pass()),
+        };
+        let strip = (key.level, key.spine, key.alone);
+        if last.replace(strip) == Some(strip) {
+            strips.last_mut().expect("the last one").stages.push(stage);
+        } else {
+            strips.push(Strip { spine: key.spine, stages: vec![stage] });
+        }
+    }
+    (strips, plan.alignment)
+}
+
+/// When each value can be known, and which are stored.
+pub(super) struct Plan<'g> {
+    graph: &'g Graph,
+    alignment: Alignment,
+    moments: HashMap<Value, Moment>,
+    /// Values that are known only when all rows have been gone over: for any reader, nothing comes before that.
+    whole: BTreeSet<Value>,
+    /// Values computed by maps that are left behind, and the same by the pass that computes them.
+    pub stored: BTreeSet<Value>,
+    stores: BTreeMap<(Moment, Domain), Vec<Value>>,
+    /// Sums by the pass that makes them.
+    pub sums: BTreeMap<(Moment, Domain), Vec<Value>>,
+    /// Whole-segment operations, the moment at which all that they read is in memory, and whether they are within a strip.
+    steps: BTreeSet<(Moment, Value, bool)>,
+}
+
+impl<'g> Plan<'g> {
+    fn new(graph: &'g Graph, outputs: &[Value], sampled: bool) -> Self {
+        let mut needed = BTreeSet::new();
+        let mut stack = outputs.to_vec();
+        while let Some(v) = stack.pop() {
+            if needed.insert(v) {
+                stack.extend(graph.node(v).op.operands());
+            }
+        }
+        let alignment = if sampled { Alignment::default() } else { Alignment::of(graph, &needed) };
+        let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
+        let (moments, whole, stored, steps) = (HashMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, steps };
+        for &v in &needed {
+            plan.place(v);
+        }
+        for &output in outputs {
+            plan.store(output);
+        }
+        plan.group_stores();
+        plan.keep_heavy_values();
+        plan.group_stores();
+        plan
+    }
+
+    fn group_stores(&mut self) {
+        self.stores.clear();
+        for &v in &self.stored {
+            self.stores.entry((self.moments[&v], self.graph.domain_of(v))).or_default().push(v);
+        }
+    }
+
+    /// What a pass leaves behind.
+    pub fn stores(&self, moment: Moment, domain: Domain) -> Vec<Value> {
+        self.stores.get(&(moment, domain)).cloned().unwrap_or_default()
+    }
+
+    /// All passes, by moment and domain.
+    fn passes(&self) -> BTreeSet<(Moment, Domain)> {
+        self.stores.keys().chain(self.sums.keys()).copied().collect()
+    }
+
+    fn keys(&self) -> BTreeSet<Key> {
+        let passes = self.passes().into_iter().map(|(Moment { level, time }, domain)| {
+            let spine = self.alignment.spine(domain);
+            Key { level, spine, alone: None, time, domain, segments: None }
+        });
+        let steps = self.steps.iter().map(|&(Moment { level, time }, v, within)| {
+            let domain = self.graph.domain_of(v);
+            let alone = (!within).then_some(v);
+            Key { level, spine: self.alignment.spine(domain), alone, time, domain, segments: Some(v) }
+        });
+        passes.chain(steps).collect()
+    }
+
+    pub fn moment(&self, v: Value) -> Moment {
+        self.moments[&v]
+    }
+
+    /// Whether a value lies in memory without a map having stored it.
+    pub fn is_available(&self, v: Value) -> bool {
+        let op = self.graph.node(v).op;
+        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..))
+    }
+
+    /// When a value can be read from memory. `aligned`: rows of the reader are those of the value, or belong to them in order.
+    fn ready(&self, v: Value, aligned: bool) -> Moment {
+        let Moment { level, time } = self.moments[&v];
+        let behind = !aligned && !self.whole.contains(&v) && !self.graph.node(v).op.is_leaf();
+        Moment { level: level + u32::from(behind), time: time + u32::from(!self.is_available(v)) }
+    }
+
+    fn place(&mut self, v: Value) {
+        let node = self.graph.node(v);
+        let moment = match node.op {
+            op if op.is_leaf() => Moment { level: 0, time: 0 },
+            Op::Gather(x, index) => {
+                self.store(x);
+                self.ready(x, self.alignment.follows(self.graph, index))
+            }
+            Op::SegmentSum(x, index) => {
+                let pass = self.within(x, self.graph.ends(index).0);
+                self.sums.entry((pass, self.graph.ends(index).0)).or_default().push(v);
+                self.after(v, pass, self.alignment.follows(self.graph, index))
+            }
+            Op::Total(x, domain) => {
+                let pass = self.within(x, domain);
+                self.sums.entry((pass, domain)).or_default().push(v);
+                self.after(v, pass, false)
+            }
+            Op::Segment(segment, segments) => {
+                let within = matches!(segments, Segments::Of(index) if self.alignment.follows(self.graph, index));
+                let (child, parent) = self.graph.sides(segments);
+                let ready = segment.operands().into_iter().flatten().map(|o| {
+                    self.store(o);
+                    self.ready(o, within && [child, parent].contains(&self.graph.domain_of(o)))
+                });
+                let moment = latest(ready.collect::<Vec<_>>());
+                self.steps.insert((moment, v, within));
+                self.after(v, moment, within)
+            }
+            op => latest(op.operands().map(|o| self.within(o, node.domain)).collect::<Vec<_>>()),
+        };
+        self.moments.insert(v, moment);
+    }
+
+    /// When a pass over a domain can use a value: as its own, or from memory.
+    fn within(&mut self, v: Value, domain: Domain) -> Moment {
+        if self.graph.domain_of(v) == domain {
+            return self.moments[&v];
+        }
+        self.store(v);
+        self.ready(v, false)
+    }
+
+    /// When what a pass, or an operation, leaves behind can be read: by rows in the same order, or by all.
+    fn after(&mut self, v: Value, Moment { level, time }: Moment, aligned: bool) -> Moment {
+        if !aligned {
+            self.whole.insert(v);
+        }
+        Moment { level: level + u32::from(!aligned), time: time + 1 }
+    }
+
+    fn store(&mut self, v: Value) {
+        if !self.is_available(v) {
+            self.stored.insert(v);
+        }
+    }
+
+    /// Inner products and matrix products that a later pass over the same rows needs again are kept; those of a cross product,
+    /// which has many more rows than there are operands, are computed again.
+    fn keep_heavy_values(&mut self) {
+        let mut passes: HashMap<Value, BTreeSet<Moment>> = HashMap::new();
+        for (moment, domain) in self.passes().into_iter().filter(|(_, domain)| !self.graph.is_product(*domain)) {
+            for v in Assembler::new(self.graph, self, moment, domain).body() {
+                if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
+                    passes.entry(v).or_default().insert(moment);
+                }
+            }
+        }
+        self.stored.extend(passes.into_iter().filter(|(_, moments)| moments.len() > 1).map(|(v, _)| v));
+    }
+}
+
+/// Level and time are each the latest of theirs.
+fn latest(moments: impl IntoIterator<Item = Moment>) -> Moment {
+    moments.into_iter().fold(Moment { level: 0, time: 0 }, |a, b| Moment { level: a.level.max(b.level), time: a.time.max(b.time) })
+}
