@@ -394,13 +394,31 @@ pub struct Rows<R> {
     pub groups: Option<Groups>,
 }
 
-/// The groups (or partitions) of the rows of a factor, by its keys.
+/// The groups (or partitions) of the rows: all combinations of those of the factors that have keys, those of the last one
+/// next to each other.
 #[derive(Debug, Clone)]
 pub struct Groups {
+    pub of_factors: Vec<FactorGroups>,
+}
+
+/// The groups of the rows of one factor, by its own keys.
+#[derive(Debug, Clone)]
+pub struct FactorGroups {
     pub factor: usize,
     /// Ascending.
     pub of_row: Arc<[u32]>,
     pub count: usize,
+}
+
+impl Groups {
+    pub fn count(&self) -> usize {
+        self.of_factors.iter().map(|groups| groups.count).product()
+    }
+
+    /// The groups, if those of one factor are all.
+    pub fn of_one(&self) -> Option<&FactorGroups> {
+        if let [one] = self.of_factors.as_slice() { Some(one) } else { None }
+    }
 }
 
 impl<R> Rows<R> {

@@ -11,6 +11,15 @@ impl OutputValue {
             _ => false,
         }
     }
+
+    /// Whether it reads the rows of one group at a time, which have to lie next to each other.
+    pub fn is_of_segment(&self) -> bool {
+        match self {
+            OutputValue::Aggregate { .. } => true,
+            OutputValue::First { order, .. } => order.before.is_none(),
+            _ => false,
+        }
+    }
 }
 
 impl Output {

@@ -1,17 +1,20 @@
-//! Domains whose rows come in the order of another's rows, their spine: the rows of a segment after those of the segment before.
-//! A range of the spine's rows and the rows that belong to them can be taken through several passes at once.
+//! Domains whose rows come in the order of another's rows: the rows of a segment after those of the segment before. At the
+//! root of such domains is their spine: a range of its rows, and the rows that belong to them, can be taken through several
+//! passes at once.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::segment::Segments;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of a spine from which they can be shared out among threads.
+/// Rows of a spine from which they can be shared out among threads. A cross product has too many rows to insist on it.
 const SHORTEST_SPINE: usize = 64;
 
-/// For each domain that follows another, the index by which it does.
+/// For each domain that follows another, the index by which it does, and the other.
 #[derive(Debug, Default)]
 pub(super) struct Alignment {
     homes: BTreeMap<Domain, (Index, Domain)>,
+    /// Indices that join rows of one range of a spine: homes, and homes of homes.
+    following: BTreeSet<Index>,
 }
 
 impl Alignment {
@@ -24,45 +27,50 @@ impl Alignment {
             _ => None,
         });
         let nodes = graph.0.borrow();
-        let rows = |domain: Domain| nodes.domains[domain.0 as usize].rows;
-        let fits = |index: Index| {
-            let info = &nodes.indices[index.0 as usize];
-            let is_spine = info.parent != ONE && rows(info.parent) >= SHORTEST_SPINE && rows(info.parent) <= rows(info.child);
-            is_spine && info.rows.is_sorted()
+        let composed: BTreeMap<Index, (Index, Index)> = nodes.composed.iter().map(|(parts, index)| (*index, *parts)).collect();
+        // A domain follows another by way of those between them.
+        let parts = |(kind, index): (usize, Index)| match composed.get(&index) {
+            Some((before, after)) => vec![(kind, *before), (kind, *after)],
+            None => vec![(kind, index)],
         };
-        let used: BTreeSet<(usize, Index)> = used.collect();
-        let mut candidates: Vec<(usize, usize, Index)> = used
-            .into_iter()
-            .filter(|(_, index)| fits(*index))
-            .map(|(kind, index)| (usize::MAX - rows(nodes.indices[index.0 as usize].child), kind, index))
-            .collect();
-        // The longest domains first: a spine follows no other.
-        candidates.sort();
-        let mut homes = BTreeMap::new();
-        let mut spines = BTreeSet::new();
-        for (.., index) in candidates {
+        let used: BTreeSet<(usize, Index)> = used.flat_map(parts).collect();
+        let rows = |domain: Domain| nodes.domains[domain.0 as usize].rows;
+        let is_product = |domain: Domain| nodes.domains[domain.0 as usize].run.is_some();
+        let mut alignment = Self::default();
+        for (_, index) in used {
             let info = &nodes.indices[index.0 as usize];
-            let free = !homes.contains_key(&info.child) && !spines.contains(&info.child) && !homes.contains_key(&info.parent);
-            if free && info.child != info.parent {
-                homes.insert(info.child, (index, info.parent));
-                spines.insert(info.parent);
+            let is_spine = info.parent != ONE && (rows(info.parent) >= SHORTEST_SPINE || is_product(info.child));
+            let fits = is_spine && rows(info.parent) <= rows(info.child) && info.rows.is_sorted();
+            if fits && !alignment.homes.contains_key(&info.child) && alignment.spine(info.parent) != info.child {
+                alignment.homes.insert(info.child, (index, info.parent));
             }
         }
-        Self { homes }
+        alignment.following = alignment.homes.values().map(|home| home.0).collect();
+        for (index, (before, after)) in composed {
+            if [before, after].iter().all(|part| alignment.following.contains(part)) {
+                alignment.following.insert(index);
+            }
+        }
+        alignment
     }
 
-    /// The domain whose order a domain follows, which may be its own.
+    /// The domain at the root of those that a domain follows, which may be itself.
     pub fn spine(&self, domain: Domain) -> Domain {
-        self.homes.get(&domain).map_or(domain, |home| home.1)
+        self.homes.get(&domain).map_or(domain, |home| self.spine(home.1))
     }
 
-    /// The index by which a domain follows its spine.
-    pub fn home(&self, domain: Domain) -> Option<Index> {
-        self.homes.get(&domain).map(|home| home.0)
+    /// Where the rows of a domain begin that belong to each row of its spine, and where the last ones end; `None` for a spine.
+    pub fn starts(&self, graph: &Graph, domain: Domain) -> Option<Vec<u32>> {
+        let (index, parent) = *self.homes.get(&domain)?;
+        let starts = graph.0.borrow().indices[index.0 as usize].rows.starts(graph.rows(parent));
+        Some(match self.starts(graph, parent) {
+            Some(outer) => outer.into_iter().map(|row| starts[row as usize]).collect(),
+            None => starts,
+        })
     }
 
     /// Whether rows that are joined by this index lie within one range of the spine.
-    pub fn follows(&self, graph: &Graph, index: Index) -> bool {
-        self.home(graph.ends(index).0) == Some(index)
+    pub fn follows(&self, index: Index) -> bool {
+        self.following.contains(&index)
     }
 }

@@ -36,9 +36,7 @@ impl<'a> Assembler<'a> {
 
     /// Whether this pass finds the value in memory.
     fn in_memory(&self, v: Value) -> bool {
-        self.plan.is_available(v)
-            || self.graph.domain_of(v) != self.domain
-            || (self.plan.stored.contains(&v) && self.plan.moment(v) < self.moment)
+        self.plan.is_available(v) || self.graph.domain_of(v) != self.domain || self.plan.is_stored_before(v, self.moment)
     }
 
     /// The values that this pass computes, operands first.

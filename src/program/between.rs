@@ -1,8 +1,9 @@
 //! From one domain to another: gathers, and the sums that are their transposes.
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
-use super::index::Rows;
+use super::index::{Part, Rows};
 use crate::scalar::{Binary, Unary};
+use std::sync::Arc;
 
 impl Graph {
     pub fn gather(&self, x: Value, index: Index) -> Value {
@@ -12,8 +13,12 @@ impl Graph {
         }
         let (child, parent) = self.ends(index);
         assert_eq!(node.domain, parent, "a gather reads its index's parent");
+        if let Some((before, after)) = self.parts(index) {
+            let between = self.gather(x, before);
+            return self.gather(between, after);
+        }
         match node.op {
-            Op::Gather(x, before) if self.is_written_down(index) => self.gather(x, self.composed(before, index)),
+            Op::Gather(x, before) if self.is_written_down(index) => self.gather(x, self.through(before, index)),
             _ => self.push(child, node.width as usize, Op::Gather(x, index)),
         }
     }
@@ -22,8 +27,15 @@ impl Graph {
         self.0.borrow().indices[index.0 as usize].rows.stored().is_some()
     }
 
-    /// One index after another, as one.
-    fn composed(&self, before: Index, after: Index) -> Index {
+    /// The two indices that one through a factor of a cross product is made of.
+    fn parts(&self, index: Index) -> Option<(Index, Index)> {
+        let nodes = self.0.borrow();
+        let is_computed = matches!(nodes.indices[index.0 as usize].rows, Rows::Cells(_));
+        nodes.composed.iter().find(|(_, composed)| is_computed && **composed == index).map(|(parts, _)| *parts)
+    }
+
+    /// The rows that `before` reads, for the rows that read through `after`, as one index.
+    pub fn through(&self, before: Index, after: Index) -> Index {
         if let Some(&known) = self.0.borrow().composed.get(&(before, after)) {
             return known;
         }
@@ -31,11 +43,40 @@ impl Graph {
         let rows = {
             let nodes = self.0.borrow();
             let [first, second] = [before, after].map(|i| &nodes.indices[i.0 as usize].rows);
-            (0..second.len()).map(|row| first.at(second.at(row)) as u32).collect()
+            match (first, second) {
+                (Rows::Stored(of), Rows::Along { inner, rows, .. }) => {
+                    Rows::Cells([Part { inner: *inner, rows: *rows, of: of.clone() }].into())
+                }
+                _ => Rows::Stored((0..second.len()).map(|row| first.at(second.at(row)) as u32).collect()),
+            }
         };
-        let index = self.index(child, parent, rows);
+        let index = self.add_index(child, parent, rows);
         self.0.borrow_mut().composed.insert((before, after), index);
         index
+    }
+
+    /// The row of `parent` for each row of a cross product: what its factors' rows add, by the index of each factor. The rows of
+    /// combinations that are written down are written down too.
+    pub fn cells(&self, child: Domain, parent: Domain, parts: &[(Index, Arc<[u32]>)]) -> Index {
+        let rows = {
+            let nodes = self.0.borrow();
+            let along = |index: &Index| &nodes.indices[index.0 as usize].rows;
+            let computed = parts.iter().map(|(index, of)| match along(index) {
+                Rows::Along { inner, rows, .. } => Some(Part { inner: *inner, rows: *rows, of: of.clone() }),
+                _ => None,
+            });
+            match computed.collect::<Option<Vec<Part>>>() {
+                Some(mut parts) => {
+                    parts.sort_by_key(|part| std::cmp::Reverse(part.inner));
+                    Rows::Cells(parts.into())
+                }
+                None => {
+                    let at = |row: usize| parts.iter().map(|(index, of)| of[along(index).at(row)]).sum();
+                    Rows::Stored((0..nodes.domains[child.0 as usize].rows).map(at).collect())
+                }
+            }
+        };
+        self.add_index(child, parent, rows)
     }
 
     /// Sum over the child rows of each parent row; a value of [`ONE`] counts once for each child row.
@@ -43,6 +84,9 @@ impl Graph {
         let (child, parent) = self.ends(index);
         if parent == ONE {
             return self.total(x, child);
+        }
+        if let Some((before, after)) = self.parts(index) {
+            return self.segment_sum(self.segment_sum(x, after), before);
         }
         let node = self.node(x);
         assert!(node.domain == child || node.domain == ONE, "a segment sum reads its index's child");

@@ -54,11 +54,8 @@ impl Line {
     pub fn new<R>(graph: &Graph, strip: Strip, alignment: &Alignment, memory: &Memory<R>, kept: &HashSet<Value>) -> Self {
         let steps = strip.stages.iter().map(|s| if let Stage::Segments(v) = s { Some(Step::new(graph, *v)) } else { None }).collect();
         let is_one = strip.stages.len() == 1;
-        let starts = strip.stages.iter().map(|stage| {
-            let index = alignment.home(domain(graph, stage)).filter(|_| !is_one)?;
-            Some(graph.0.borrow().indices[index.0 as usize].rows.starts(graph.rows(strip.spine)).into())
-        });
-        let starts = starts.collect();
+        let starts = |stage: &Stage| if is_one { None } else { alignment.starts(graph, domain(graph, stage)).map(Arc::from) };
+        let starts = strip.stages.iter().map(starts).collect();
         let places = (!is_one).then(|| {
             let mut places = memory.places.clone();
             for (number, stage) in strip.stages.iter().enumerate() {

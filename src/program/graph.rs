@@ -88,8 +88,9 @@ impl Graph {
     }
 
     /// Declares the domain of all combinations of one row of each factor, which nothing writes out, and the index of each
-    /// factor. A factor of one row has none, and what has no more than one other is that other itself.
-    pub fn product(&self, name: &str, factors: &[Domain]) -> (Domain, Vec<Option<Index>>) {
+    /// factor. A factor of one row has none, and what has no more than one other is that other itself. The rows that belong to
+    /// one of the slowest factor, which may be chosen, lie next to each other.
+    pub fn product(&self, name: &str, factors: &[Domain], slowest: Option<usize>) -> (Domain, Vec<Option<Index>>) {
         let mut indices = vec![None; factors.len()];
         let mut many: Vec<usize> = (0..factors.len()).filter(|f| factors[*f] != ONE).collect();
         match many.as_slice() {
@@ -99,13 +100,13 @@ impl Graph {
         }
         let rows = |f: usize| self.rows(factors[f]);
         // What varies fastest fills chunks, and is no longer than it need be: each block has sums of its own for all of it.
-        let fastest = (0..many.len()).min_by_key(|at| match rows(many[*at]) {
+        let place = |f: &usize| match rows(*f) {
+            _ if Some(*f) == slowest => (2, 0),
             long if long >= SHORTEST_RUN => (0, long),
             short => (1, usize::MAX - short),
-        });
-        if let Some(at) = fastest {
-            let last = many.remove(at);
-            many.push(last);
+        };
+        if let Some(fastest) = many.iter().copied().min_by_key(place) {
+            many.sort_by_key(|f| (*f == fastest, Some(*f) != slowest));
         }
         let (all, run) = (many.iter().map(|f| rows(*f)).product(), rows(many[many.len() - 1]));
         let mut nodes = self.0.borrow_mut();
@@ -123,10 +124,16 @@ impl Graph {
 
     /// Declares an index. `rows[i]` is the parent's row of the child's row `i`.
     pub fn index(&self, child: Domain, parent: Domain, rows: Arc<[u32]>) -> Index {
-        let mut nodes = self.0.borrow_mut();
+        let nodes = self.0.borrow();
         assert_eq!(rows.len(), nodes.domains[child.0 as usize].rows, "an index has one entry for each row of its child");
         assert!(rows.iter().all(|&r| (r as usize) < nodes.domains[parent.0 as usize].rows), "an index points at rows of its parent");
-        nodes.indices.push(IndexInfo { child, parent, rows: Rows::Stored(rows) });
+        drop(nodes);
+        self.add_index(child, parent, Rows::Stored(rows))
+    }
+
+    pub(super) fn add_index(&self, child: Domain, parent: Domain, rows: Rows) -> Index {
+        let mut nodes = self.0.borrow_mut();
+        nodes.indices.push(IndexInfo { child, parent, rows });
         Index(nodes.indices.len() as u32 - 1)
     }
 

@@ -15,6 +15,24 @@ pub(super) enum Rows {
         len: usize,
         rows: usize,
     },
+    /// What the rows of some factors of a cross product belong to, added up.
+    Cells(Arc<[Part]>),
+}
+
+/// `of[i / inner % of.len()]`: what a row of one factor adds.
+#[derive(Debug, Clone)]
+pub(super) struct Part {
+    pub inner: usize,
+    /// Rows of the product.
+    pub rows: usize,
+    pub of: Arc<[u32]>,
+}
+
+impl Part {
+    #[inline(always)]
+    fn at(&self, row: usize) -> usize {
+        self.of[row / self.inner % self.of.len()] as usize
+    }
 }
 
 impl Rows {
@@ -22,6 +40,7 @@ impl Rows {
         match self {
             Rows::Stored(rows) => rows.len(),
             Rows::Along { rows, .. } => *rows,
+            Rows::Cells(parts) => parts[0].rows,
         }
     }
 
@@ -30,6 +49,15 @@ impl Rows {
         match self {
             Rows::Stored(rows) => rows[row] as usize,
             Rows::Along { inner, len, .. } => row / inner % len,
+            Rows::Cells(parts) => parts.iter().map(|part| part.at(row)).sum(),
+        }
+    }
+
+    /// The only part, if it is of the slowest factor of a cross product.
+    fn outermost(&self) -> Option<&Part> {
+        match self {
+            Rows::Cells(parts) => parts.first().filter(|part| parts.len() == 1 && part.inner * part.of.len() == part.rows),
+            _ => None,
         }
     }
 
@@ -43,6 +71,7 @@ impl Rows {
         match self {
             Rows::Stored(rows) => rows.is_sorted(),
             Rows::Along { inner, len, rows } => inner * len >= *rows,
+            Rows::Cells(_) => self.outermost().is_some_and(|part| part.of.is_sorted()),
         }
     }
 
@@ -50,11 +79,11 @@ impl Rows {
     pub fn parents(&self, range: Range<usize>) -> Range<usize> {
         match self {
             _ if range.is_empty() => 0..0,
-            Rows::Stored(rows) => {
-                let rows = &rows[range];
-                let (first, last) = (rows.iter().min(), rows.iter().max());
-                first.map_or(0, |p| *p as usize)..last.map_or(0, |p| *p as usize + 1)
-            }
+            Rows::Stored(rows) => span(&rows[range]),
+            Rows::Cells(parts) => match self.outermost() {
+                Some(Part { inner, of, .. }) => span(&of[range.start / inner..range.end.div_ceil(*inner)]),
+                None => 0..parts.iter().map(|part| span(&part.of).end.saturating_sub(1)).sum::<usize>() + 1,
+            },
             Rows::Along { inner, len, .. } => {
                 let (first, last) = (range.start / inner, (range.end - 1) / inner);
                 if first / len == last / len { first % len..last % len + 1 } else { 0..*len }
@@ -64,18 +93,23 @@ impl Rows {
 
     /// How many rows each of `parents` rows of the parent has: where they begin when they are in the order of their parents.
     pub fn starts(&self, parents: usize) -> Vec<u32> {
-        if let Rows::Along { rows, .. } = self {
-            return (0..=parents).map(|p| (p * (rows / parents)) as u32).collect();
-        }
         let mut starts = vec![0; parents + 1];
-        for row in 0..self.len() {
-            starts[self.at(row) + 1] += 1;
+        match (self, self.outermost()) {
+            (Rows::Along { rows, .. }, _) => return (0..=parents).map(|p| (p * (rows / parents)) as u32).collect(),
+            (_, Some(Part { inner, of, .. })) => of.iter().for_each(|p| starts[*p as usize + 1] += *inner as u32),
+            _ => (0..self.len()).for_each(|row| starts[self.at(row) + 1] += 1),
         }
         for p in 0..parents {
             starts[p + 1] += starts[p];
         }
         starts
     }
+}
+
+/// From the least row to the greatest.
+fn span(rows: &[u32]) -> Range<usize> {
+    let (first, last) = (rows.iter().min(), rows.iter().max());
+    first.map_or(0, |p| *p as usize)..last.map_or(0, |p| *p as usize + 1)
 }
 
 /// Rows of one parent side by side, on average, from which they are handled together.
@@ -143,9 +177,17 @@ impl Lookup {
                 }
             }
             (Rows::Along { inner: 1, len, .. }, None) => Places::From(chunk.start % len),
-            (Rows::Along { .. }, None) => Places::One(self.rows.at(chunk.start)),
+            (Rows::Cells(parts), None) => match parts.split_last() {
+                // In a range of rows only the place along the factor that varies fastest changes.
+                Some((Part { inner: 1, of, .. }, others)) => Places::Shifted {
+                    rows: &of[chunk.start % of.len()..][..chunk.len],
+                    by: others.iter().map(|part| part.at(chunk.start)).sum(),
+                },
+                _ => Places::One(self.rows.at(chunk.start)),
+            },
+            (rows, None) => Places::One(rows.at(chunk.start)),
             (Rows::Stored(rows), Some(list)) => Places::Twice(list, rows),
-            (Rows::Along { .. }, Some(list)) => Places::Listed(list, &self.rows),
+            (rows, Some(list)) => Places::Listed(list, rows),
         }
     }
 }
@@ -164,6 +206,11 @@ pub(super) enum Places<'a> {
         start: usize,
         ends: &'a [u32],
     },
+    /// Stored ones, all as far further on.
+    Shifted {
+        rows: &'a [u32],
+        by: usize,
+    },
     /// Listed rows, then the index.
     Twice(&'a [u32], &'a [u32]),
     /// The same, along a factor of a cross product.
@@ -177,6 +224,7 @@ impl<'a> Places<'a> {
             Places::From(first) => first + lane,
             Places::One(row) => row,
             Places::Stored(rows) | Places::Runs { rows, .. } => rows[lane] as usize,
+            Places::Shifted { rows, by } => rows[lane] as usize + by,
             Places::Twice(list, rows) => rows[list[lane] as usize] as usize,
             Places::Listed(list, rows) => listed(list, rows, lane),
         }

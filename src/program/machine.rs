@@ -191,16 +191,16 @@ impl<R: kernel::Lanes> Machine<R> {
 /// Values that are computed and must outlive their strip: outputs, sums, and what another strip reads.
 fn kept(graph: &Graph, strips: &[Strip], outputs: &[Value]) -> HashSet<Value> {
     let mut kept: HashSet<Value> = outputs.iter().copied().collect();
-    let mut made_by = HashMap::new();
+    let mut made_by: HashMap<Value, Vec<usize>> = HashMap::new();
     for (number, strip) in strips.iter().enumerate() {
         for stage in &strip.stages {
             kept.extend(stage.sums());
-            made_by.extend(stage.leaves().iter().map(|v| (*v, number)));
+            stage.leaves().iter().for_each(|v| made_by.entry(*v).or_default().push(number));
         }
     }
     for (number, strip) in strips.iter().enumerate() {
         let reads = strip.stages.iter().flat_map(|stage| stage.reads(graph));
-        kept.extend(reads.filter(|v| made_by.get(v).is_some_and(|made| *made != number)));
+        kept.extend(reads.filter(|v| made_by.get(v).is_some_and(|made| !made.contains(&number))));
     }
     kept
 }

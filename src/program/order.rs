@@ -47,6 +47,9 @@ impl Graph {
                 fixed.extend([child, parent]);
             }
         }
+        // What is computed from the rows of factors knows their order.
+        let computed: HashSet<Domain> = nodes.indices.iter().filter(|i| matches!(i.rows, Rows::Cells(_))).map(|i| i.child).collect();
+        fixed.extend(nodes.indices.iter().filter(|i| computed.contains(&i.child)).map(|i| i.parent));
         let mut sums: BTreeMap<Domain, BTreeMap<Index, (usize, usize)>> = BTreeMap::new();
         for node in &nodes.nodes {
             let Op::SegmentSum(_, index) = node.op else { continue };

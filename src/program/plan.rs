@@ -62,12 +62,14 @@ pub(super) struct Plan<'g> {
     /// Values that are known only when all rows have been gone over: for any reader, nothing comes before that.
     whole: BTreeSet<Value>,
     /// Values computed by maps that are left behind, and the same by the pass that computes them.
-    pub stored: BTreeSet<Value>,
+    stored: BTreeSet<Value>,
     stores: BTreeMap<(Moment, Domain), Vec<Value>>,
     /// Sums by the pass that makes them.
     pub sums: BTreeMap<(Moment, Domain), Vec<Value>>,
     /// Whole-segment operations, the moment at which all that they read is in memory, and whether they are within a strip.
     steps: BTreeSet<(Moment, Value, bool)>,
+    /// Of values over a cross product that go through a strip, the levels that need them: each computes them again.
+    again: BTreeMap<Value, BTreeSet<u32>>,
 }
 
 impl<'g> Plan<'g> {
@@ -82,13 +84,14 @@ impl<'g> Plan<'g> {
         let alignment = if sampled { Alignment::default() } else { Alignment::of(graph, &needed) };
         let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
         let (moments, whole, stored, steps) = (HashMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, steps };
+        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, steps, again: BTreeMap::new() };
         for &v in &needed {
             plan.place(v);
         }
         for &output in outputs {
             plan.store(output);
         }
+        plan.find_pairs_again(outputs);
         plan.group_stores();
         plan.keep_heavy_values();
         plan.group_stores();
@@ -98,7 +101,55 @@ impl<'g> Plan<'g> {
     fn group_stores(&mut self) {
         self.stores.clear();
         for &v in &self.stored {
-            self.stores.entry((self.moments[&v], self.graph.domain_of(v))).or_default().push(v);
+            for moment in self.moments_of(v, self.moments[&v]) {
+                self.stores.entry((moment, self.graph.domain_of(v))).or_default().push(v);
+            }
+        }
+    }
+
+    /// Whether a value is one number for each pair, which go through a strip in the order of one side.
+    fn is_of_pairs(&self, v: Value) -> bool {
+        let domain = self.graph.domain_of(v);
+        self.graph.is_product(domain) && self.alignment.spine(domain) != domain
+    }
+
+    /// When a value is computed: at one moment, or at each level that needs it.
+    fn moments_of(&self, v: Value, once: Moment) -> Vec<Moment> {
+        let Some(levels) = self.again.get(&v) else { return vec![once] };
+        levels.iter().map(|&level| Moment { level, ..once }).collect()
+    }
+
+    /// What is left behind over pairs is not kept from level to level: there are too many of them.
+    fn find_pairs_again(&mut self, outputs: &[Value]) {
+        let mut needed: Vec<(Value, u32)> = outputs.iter().map(|v| (*v, self.moments[v].level)).collect();
+        for ((moment, _), sums) in &self.sums {
+            needed.extend(sums.iter().flat_map(|s| self.graph.node(*s).op.operands()).map(|v| (v, moment.level)));
+        }
+        for &(moment, step, within) in self.steps.iter().filter(|(_, step, within)| !(*within && self.is_of_pairs(*step))) {
+            let level = |v: Value| if within { moment.level } else { self.moments[&v].level };
+            needed.extend(self.graph.node(step).op.operands().map(|v| (v, level(v))));
+        }
+        let of_pairs = |plan: &Self, v: Value| plan.is_of_pairs(v) && !plan.whole.contains(&v);
+        let left: BTreeSet<Value> =
+            self.stored.iter().copied().chain(self.steps.iter().map(|s| s.1)).filter(|v| of_pairs(self, *v)).collect();
+        self.again = left.into_iter().map(|v| (v, BTreeSet::new())).collect();
+        let mut seen = BTreeSet::new();
+        while let Some((v, level)) = needed.pop() {
+            if of_pairs(self, v) && seen.insert((v, level)) {
+                if let Some(levels) = self.again.get_mut(&v) {
+                    levels.insert(level);
+                }
+                needed.extend(self.graph.node(v).op.operands().map(|o| (o, level)));
+            }
+        }
+    }
+
+    /// Whether a pass at this moment finds a value that a map has stored.
+    pub fn is_stored_before(&self, v: Value, moment: Moment) -> bool {
+        let Moment { level, time } = self.moments[&v];
+        match self.again.get(&v) {
+            Some(levels) => levels.contains(&moment.level) && time < moment.time,
+            None => self.stored.contains(&v) && Moment { level, time } < moment,
         }
     }
 
@@ -117,16 +168,13 @@ impl<'g> Plan<'g> {
             let spine = self.alignment.spine(domain);
             Key { level, spine, alone: None, time, domain, segments: None }
         });
-        let steps = self.steps.iter().map(|&(Moment { level, time }, v, within)| {
+        let moments = |&(moment, v, within): &(Moment, Value, bool)| self.moments_of(v, moment).into_iter().map(move |m| (m, v, within));
+        let steps = self.steps.iter().flat_map(moments).map(|(Moment { level, time }, v, within)| {
             let domain = self.graph.domain_of(v);
             let alone = (!within).then_some(v);
             Key { level, spine: self.alignment.spine(domain), alone, time, domain, segments: Some(v) }
         });
         passes.chain(steps).collect()
-    }
-
-    pub fn moment(&self, v: Value) -> Moment {
-        self.moments[&v]
     }
 
     /// Whether a value lies in memory without a map having stored it.
@@ -148,12 +196,12 @@ impl<'g> Plan<'g> {
             op if op.is_leaf() => Moment { level: 0, time: 0 },
             Op::Gather(x, index) => {
                 self.store(x);
-                self.ready(x, self.alignment.follows(self.graph, index))
+                self.ready(x, self.alignment.follows(index))
             }
             Op::SegmentSum(x, index) => {
                 let pass = self.within(x, self.graph.ends(index).0);
                 self.sums.entry((pass, self.graph.ends(index).0)).or_default().push(v);
-                self.after(v, pass, self.alignment.follows(self.graph, index))
+                self.after(v, pass, self.alignment.follows(index))
             }
             Op::Total(x, domain) => {
                 let pass = self.within(x, domain);
@@ -161,7 +209,7 @@ impl<'g> Plan<'g> {
                 self.after(v, pass, false)
             }
             Op::Segment(segment, segments) => {
-                let within = matches!(segments, Segments::Of(index) if self.alignment.follows(self.graph, index));
+                let within = matches!(segments, Segments::Of(index) if self.alignment.follows(index));
                 let (child, parent) = self.graph.sides(segments);
                 let ready = segment.operands().into_iter().flatten().map(|o| {
                     self.store(o);

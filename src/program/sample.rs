@@ -112,12 +112,13 @@ fn summed(graph: &Graph, index: Index) -> Step {
     let info = &nodes.indices[index.0 as usize];
     let members = match &info.rows {
         Rows::Along { inner, len, rows } => Members::Along { inner: *inner, len: *len, rows: *rows },
-        Rows::Stored(parents) => {
+        Rows::Stored(_) | Rows::Cells(_) => {
             let starts = info.rows.starts(nodes.domains[info.parent.0 as usize].rows);
-            let (mut next, mut rows) = (starts.clone(), vec![0u32; parents.len()]);
-            for (row, &p) in parents.iter().enumerate() {
-                rows[next[p as usize] as usize] = row as u32;
-                next[p as usize] += 1;
+            let (mut next, mut rows) = (starts.clone(), vec![0u32; info.rows.len()]);
+            for row in 0..info.rows.len() {
+                let p = info.rows.at(row);
+                rows[next[p] as usize] = row as u32;
+                next[p] += 1;
             }
             Members::Stored { starts, rows }
         }

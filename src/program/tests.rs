@@ -128,7 +128,7 @@ fn nested(rows: usize) -> Case {
 fn pairs(lengths: [usize; 3], written: bool) -> Case {
     let graph = Graph::new();
     let factors: Vec<Domain> = ["left", "right", "third"].iter().zip(lengths).map(|(name, n)| graph.domain(name, n)).collect();
-    let (mut all, mut along) = graph.product("pairs", &factors);
+    let (mut all, mut along) = graph.product("pairs", &factors, None);
     if written {
         let rows = |index: Index| {
             let nodes = graph.0.borrow();

@@ -5,7 +5,7 @@
 //! as many rows, and every row has a value. Gradient: that of each element goes to its row.
 
 use super::{Number, Workplace};
-use crate::algebra::{Expression, Grouping};
+use crate::algebra::{Expression, Grouping, Groups};
 use crate::error::{Error, Place, Result};
 use crate::program::{Lanes, ONE};
 
@@ -36,7 +36,8 @@ impl<R: Lanes> Workplace<'_, R> {
 
     /// How many rows each group has, or two numbers of rows that differ.
     pub(super) fn length_of_groups(&self) -> Result<usize, (usize, usize)> {
-        let Some(groups) = self.rows.groups.as_ref().filter(|_| self.stage.grouping == Grouping::Keys) else {
+        let groups = self.rows.groups.as_ref().filter(|_| self.stage.grouping == Grouping::Keys);
+        let Some(groups) = groups.and_then(Groups::of_one) else {
             return Ok(self.rows.count());
         };
         let mut lengths = groups.of_row.chunk_by(|a, b| a == b).map(<[u32]>::len);

@@ -102,7 +102,7 @@ struct Factors {
 impl Factors {
     fn new<R>(rows: &Rows<R>) -> Self {
         let lengths = rows.factors.clone();
-        let grouped = rows.groups.as_ref().map(|g| g.factor).filter(|f| lengths[*f] > 1);
+        let grouped = rows.groups.as_ref().and_then(|g| g.of_factors.first()).map(|g| g.factor).filter(|f| lengths[*f] > 1);
         let at = grouped.or_else(|| lengths.iter().position(|n| *n > 1)).unwrap_or(0);
         let (first, all) = (lengths[at], lengths.iter().product::<usize>());
         Self { lengths, at, first, others: all / first.max(1) }

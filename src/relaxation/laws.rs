@@ -54,7 +54,7 @@ pub const RELAXATIONS: &[Relaxation] = &[
     },
     Relaxation {
         name: "cross join on a live condition",
-        meaning: "w_l w_r d over all pairs, which are not written out where only sums of them are read",
+        meaning: "w_l w_r d over all pairs, which are not written out where they are summed, or grouped by keys of one side",
         example: "SELECT SUM(t.n * t.n) + SUM(t.z) FROM (SELECT e.id, COUNT(*) AS n, SUM(r.z * e.w) AS z FROM e, r, m WHERE e.w * m.b > r.x - m.a GROUP BY e.id) t",
     },
     Relaxation { name: "join with learnable rows", meaning: "gather", example: "SELECT SUM(e.w * r.z) FROM r JOIN e ON r.k = e.id" },

@@ -30,7 +30,7 @@ pub use candidates::{Kept, candidates};
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
-use crate::algebra::{Expression, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
+use crate::algebra::{Expression, FactorGroups, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
 use crate::scalar::Unary;
@@ -236,7 +236,11 @@ impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
         let each: Vec<Domain> = rows.factors.iter().map(|count| self.graph.domain(&stage.name, *count)).collect();
         let (domain, along) = match &rows.chosen {
-            None => self.graph.product(&stage.name, &each),
+            None => {
+                let keyed = rows.groups.as_ref().and_then(Groups::of_one).map(|groups| groups.factor);
+                let slowest = keyed.filter(|_| !stage.outputs.iter().all(|output| output.value.is_sum()));
+                self.graph.product(&stage.name, &each, slowest)
+            }
             Some(chosen) => {
                 let domain = self.graph.domain(&stage.name, rows.count());
                 let index =
@@ -246,11 +250,9 @@ impl<R: Lanes> Relaxer<R> {
         };
         let factors: Vec<(Domain, Option<Index>)> = each.into_iter().zip(along).collect();
         let groups = match (&rows.groups, stage.grouping) {
-            (Some(Groups { factor, of_row, count }), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
-                let groups = self.graph.domain(&stage.name, *count);
-                let (parts, along) = factors[*factor];
-                let index = (parts != ONE).then(|| self.graph.index(parts, groups, of_row.clone()));
-                (groups, along.into_iter().chain(index).collect())
+            (Some(groups), Grouping::Keys | Grouping::Each | Grouping::Partitions) => {
+                let domain_of_groups = self.graph.domain(&stage.name, groups.count());
+                (domain_of_groups, self.way(domain, &factors, groups, domain_of_groups))
             }
             (_, Grouping::Rows) => (domain, vec![]),
             _ => (ONE, vec![]),
@@ -262,6 +264,23 @@ impl<R: Lanes> Relaxer<R> {
         });
         let (columns, indices) = (HashMap::new(), HashMap::new());
         Workplace { all: self, stage, number, domain, rows, columns, indices, factors, groups, sample_scale }
+    }
+
+    /// The indices from the rows of a stage to its groups, one after another.
+    fn way(&self, rows: Domain, factors: &[(Domain, Option<Index>)], groups: &Groups, to: Domain) -> Vec<Index> {
+        if let Some(FactorGroups { factor, of_row, .. }) = groups.of_one() {
+            let (parts, along) = factors[*factor];
+            let index = (parts != ONE).then(|| self.graph.index(parts, to, of_row.clone()));
+            return along.into_iter().chain(index).collect();
+        }
+        let mut each = groups.count();
+        let part = |FactorGroups { factor, of_row, count }: &FactorGroups| {
+            each /= count;
+            let along = factors[*factor].1.expect("a cross product has several factors of several rows");
+            (along, of_row.iter().map(|group| group * each as u32).collect())
+        };
+        let parts: Vec<(Index, Arc<[u32]>)> = groups.of_factors.iter().map(part).collect();
+        vec![self.graph.cells(rows, to, &parts)]
     }
 
     /// A value that nothing learned reaches is computed once, here. A column over a cross product is not: it is never written out.

@@ -8,7 +8,7 @@
 
 use super::Workplace;
 use super::top_k::Scored;
-use crate::algebra::{Groups, Order, Ranking};
+use crate::algebra::{FactorGroups, Groups, Order, Ranking};
 use crate::error::{Error, Place};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
@@ -82,8 +82,8 @@ impl<R: Lanes> Workplace<'_, R> {
 
     /// The number of rows of each partition.
     fn sizes(&self) -> Vec<u64> {
-        match &self.rows.groups {
-            Some(Groups { of_row, count, .. }) if !self.groups.1.is_empty() => {
+        match self.rows.groups.as_ref().and_then(Groups::of_one) {
+            Some(FactorGroups { of_row, count, .. }) if !self.groups.1.is_empty() => {
                 let mut sizes = vec![0; *count];
                 of_row.iter().for_each(|p| sizes[*p as usize] += 1);
                 sizes

@@ -77,12 +77,12 @@ impl<R: Lanes> Workplace<'_, R> {
         Some(Scored { known: rows.known.map(twin), scored: twin(rows.scored), unscored: rows.unscored.map(twin), unit, ..*rows })
     }
 
-    /// The partitions of the stage's rows. Those of a cross product with keys are written out before they come here.
+    /// The partitions of the stage's rows.
     pub(super) fn segments(&self) -> Segments {
         match self.groups.1.as_slice() {
             [] => Segments::All(self.domain),
             [index] => Segments::Of(*index),
-            _ => unreachable!("a segment has its rows side by side"),
+            [after, before, ..] => Segments::Of(self.graph().through(*before, *after)),
         }
     }
 
@@ -95,7 +95,7 @@ impl<R: Lanes> Workplace<'_, R> {
             return Some(column);
         }
         let slot = graph.residual_slot(column)?;
-        let of_row = self.rows.groups.as_ref()?.of_row.clone();
+        let of_row = self.rows.groups.as_ref()?.of_one()?.of_row.clone();
         let mut of_partition = vec![R::ZERO; graph.rows(parent)];
         for (row, &p) in of_row.iter().enumerate() {
             of_partition[p as usize] = self.all.residuals[slot as usize][row];

@@ -6,7 +6,7 @@ use super::learn::{self, Column, Ready};
 use super::objective::{Answer, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::{Outcome, Session, train};
-use crate::algebra::{Grouping, Pipeline, ResidualKind, Source};
+use crate::algebra::{Grouping, Groups, Pipeline, ResidualKind, Source};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Kind, Relaxed};
 use crate::program::{Lanes, Machine, Slot};
@@ -114,7 +114,7 @@ impl Stages {
     fn of<R>(materialized: &Materialized<R>) -> Self {
         Self {
             pipeline: materialized.pipeline.clone(),
-            counts: materialized.rows.iter().map(|r| (r.factors.clone(), r.groups.as_ref().map(|g| g.count))).collect(),
+            counts: materialized.rows.iter().map(|r| (r.factors.clone(), r.groups.as_ref().map(Groups::count))).collect(),
             plans: materialized.plans.iter().map(|p| p.0.clone()).collect(),
         }
     }

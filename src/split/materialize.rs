@@ -1,20 +1,21 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
 use super::{AnswerColumn, Skeleton, Split};
-use crate::algebra::{Column, Grouping, Groups, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
+use crate::algebra::{Column, FactorGroups, Grouping, Groups, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions,
     UInt32Array,
 };
-use datafusion::arrow::compute::{cast, concat_batches, filter, is_not_null, partition};
-use datafusion::arrow::datatypes::{DataType, Schema, UInt32Type};
+use datafusion::arrow::compute::{cast, concat_batches, filter, is_not_null, partition, take};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
 use datafusion::physical_plan::displayable;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -136,17 +137,21 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionCont
         })
     };
     let grouped = stage.grouping.has_keys() || (stage.grouping == Grouping::Partitions && !skeleton.keys.is_empty());
-    let keyed = skeleton.keys.first().map_or(Ok(0), |key| of(key))?;
     // Combinations with nothing are nothing, whichever factor is empty.
     let number = |factor: usize| if is_empty { 0 } else { factor };
-    let groups = grouped.then(|| groups(&factors[keyed], number(keyed), &skeleton.keys)).transpose()?;
+    let keyed: BTreeSet<usize> = skeleton.keys.iter().map(|key| of(key)).collect::<Result<_>>()?;
+    let first = keyed.first().copied().unwrap_or(0);
+    let groups = grouped.then(|| groups(&factors, &keyed, &skeleton.keys, number)).transpose()?;
     if let Some(key) = &skeleton.unique {
-        one_for_each(&factors[keyed], key)?;
+        one_for_each(&factors[first], key)?;
     }
-    let finished = finished_rows(stage, skeleton, &factors[keyed], context).await?;
-    if let Some(Groups { count, .. }) = &groups
+    let finished = match keyed.len() {
+        0 | 1 => finished_rows(stage, skeleton, &factors[first], context).await?,
+        _ => combinations(&factors, &keyed, &skeleton.keys)?,
+    };
+    if let Some(count) = groups.as_ref().map(Groups::count)
         && stage.grouping.has_keys()
-        && finished.num_rows() != *count
+        && finished.num_rows() != count
     {
         return Err(Error::new(format!("{} has {count} groups by its rows and {} by the exact engine", stage.name, finished.num_rows())));
     }
@@ -184,18 +189,50 @@ fn one_for_each(batch: &RecordBatch, key: &str) -> Result<()> {
         .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"))
 }
 
-/// The group of each row; rows come sorted by the keys.
-fn groups(batch: &RecordBatch, factor: usize, keys: &[String]) -> Result<Groups> {
-    let columns: Vec<ArrayRef> = keys.iter().map(|k| batch.column_by_name(k).expect("the plan has its keys").clone()).collect();
-    if batch.num_rows() == 0 {
-        return Ok(Groups { factor, of_row: Arc::new([]), count: 0 });
+/// The groups of the rows of each factor that has keys; the rows come sorted by them.
+fn groups(factors: &[RecordBatch], keyed: &BTreeSet<usize>, keys: &[String], number: impl Fn(usize) -> usize) -> Result<Groups> {
+    // Of several factors, one of a single row has nothing to tell apart.
+    let many: Vec<usize> = keyed.iter().copied().filter(|f| factors[*f].num_rows() != 1).collect();
+    let several = if many.iter().any(|f| factors[*f].num_rows() == 0) { vec![many[0]] } else { many };
+    let chosen = if several.is_empty() { vec![keyed.first().copied().unwrap_or(0)] } else { several };
+    let of_factor = |&factor: &usize| {
+        let ranges = ranges(&factors[factor], keys)?;
+        let mut of_row = Vec::with_capacity(factors[factor].num_rows());
+        for (group, range) in ranges.iter().enumerate() {
+            of_row.extend(range.clone().map(|_| group as u32));
+        }
+        Ok(FactorGroups { factor: number(factor), of_row: of_row.into(), count: ranges.len() })
+    };
+    Ok(Groups { of_factors: chosen.iter().map(of_factor).collect::<Result<_>>()? })
+}
+
+/// Rows of equal keys, of those keys that a factor has.
+fn ranges(batch: &RecordBatch, keys: &[String]) -> Result<Vec<Range<usize>>> {
+    let columns: Vec<ArrayRef> = keys.iter().filter_map(|k| batch.column_by_name(k).cloned()).collect();
+    match (batch.num_rows(), columns.is_empty()) {
+        (0, _) => Ok(vec![]),
+        (rows, true) => Ok(std::iter::once(0..rows).collect()),
+        _ => Ok(partition(&columns)?.ranges()),
     }
-    let ranges = partition(&columns)?.ranges();
-    let mut of_row = Vec::with_capacity(batch.num_rows());
-    for (group, range) in ranges.iter().enumerate() {
-        of_row.extend(range.clone().map(|_| group as u32));
+}
+
+/// All combinations of the keys of several factors, in the order of [`Groups`].
+fn combinations(factors: &[RecordBatch], keyed: &BTreeSet<usize>, keys: &[String]) -> Result<RecordBatch> {
+    let mut first_rows = keyed.iter().map(|f| Ok((*f, ranges(&factors[*f], keys)?))).collect::<Result<Vec<_>>>()?;
+    let all: usize = first_rows.iter().map(|(_, ranges)| ranges.len()).product();
+    let (mut each, mut taken) = (all, HashMap::new());
+    for (factor, ranges) in first_rows.drain(..) {
+        each /= ranges.len().max(1);
+        let rows: UInt32Array = (0..all).map(|i| ranges[i / each % ranges.len()].start as u32).collect();
+        taken.insert(factor, rows);
     }
-    Ok(Groups { factor, of_row: of_row.into(), count: ranges.len() })
+    let column = |key: &String| {
+        let factor = *keyed.iter().find(|f| factors[**f].column_by_name(key).is_some()).expect("some factor has the key");
+        let schema = factors[factor].schema();
+        Ok((schema.field_with_name(key)?.clone(), take(&factors[factor][key.as_str()], &taken[&factor], None)?))
+    };
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = keys.iter().map(column).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// What later skeletons see of the stage: keys and frozen aggregates, by the exact engine; or the rows themselves.

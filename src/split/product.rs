@@ -8,22 +8,24 @@ use crate::algebra::{Grouping, Stage};
 use crate::error::Result;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType};
-use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SubqueryAlias, lit};
+use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SortExpr, SubqueryAlias, lit};
 use std::sync::Arc;
 
 impl Skeleton {
-    /// The plans that are run for a stage: the skeleton itself, or its factors. What reads rows side by side needs them all:
-    /// the next skeleton, a rank, an extremum of each group, a frozen aggregate.
+    /// The plans that are run for a stage: the skeleton itself, or its factors. What reads all rows needs them written out:
+    /// the next skeleton, a rank, a frozen aggregate.
     pub(super) fn factors(&self, stage: &Stage) -> Result<Vec<LogicalPlan>> {
         let sums = match stage.grouping {
             Grouping::Whole => true,
-            Grouping::Keys | Grouping::Each => stage.outputs.iter().all(|output| output.value.is_sum()),
+            Grouping::Keys | Grouping::Each => stage.outputs.iter().all(|o| o.value.is_sum() || o.value.is_of_segment()),
             Grouping::Rows | Grouping::Partitions => false,
         };
         if !sums || !self.aggregates.is_empty() || self.unique.is_some() {
             return Ok(vec![self.plan.clone()]);
         }
-        let factors = Factors::default().of(&self.plan)?;
+        // The groups of sums may be combinations of the groups of several factors.
+        let apart = stage.outputs.iter().all(|output| output.value.is_sum());
+        let factors = Factors { counted: 0, apart }.of(&self.plan)?;
         // A plan of no columns still has rows: their count is kept by a constant.
         let counted = |plan: LogicalPlan| match plan.schema().fields().is_empty() {
             true => LogicalPlanBuilder::from(plan).project(vec![lit(true).alias("rows")])?.build(),
@@ -33,8 +35,9 @@ impl Skeleton {
     }
 }
 
-#[derive(Default)]
 struct Factors {
+    /// Whether a sort may sort each factor by its own keys.
+    apart: bool,
     /// Constants that keep the rows of factors of which nothing is read.
     counted: usize,
 }
@@ -65,9 +68,15 @@ impl Factors {
                 Ok(factors)
             }
             LogicalPlan::Sort(Sort { expr, .. }) => {
-                let at = joined(&mut factors, expr.iter().map(|key| &key.expr))?;
-                factors[at] = LogicalPlanBuilder::from(factors[at].clone()).sort(expr.clone())?.build()?;
-                Ok(factors)
+                let alone = |key: &SortExpr| factors.iter().filter(|f| reads(&key.expr, f)).count() <= 1;
+                if !self.apart || !expr.iter().all(alone) {
+                    joined(&mut factors, expr.iter().map(|key| &key.expr))?;
+                }
+                let sorted = |factor: LogicalPlan| {
+                    let own: Vec<SortExpr> = expr.iter().filter(|key| reads(&key.expr, &factor)).cloned().collect();
+                    if own.is_empty() { Ok(factor) } else { Ok(LogicalPlanBuilder::from(factor).sort(own)?.build()?) }
+                };
+                factors.into_iter().map(sorted).collect()
             }
             _ => Ok(vec![plan.clone()]),
         }

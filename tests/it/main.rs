@@ -14,6 +14,7 @@ mod language;
 mod laws;
 mod nested;
 mod order;
+mod pairs;
 mod programs;
 mod readme;
 mod recursion;

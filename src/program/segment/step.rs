@@ -20,7 +20,7 @@ pub(in super::super) struct Step {
     starts: Vec<u32>,
     /// Whether the orders of the segments are the same at each step.
     keeps_order: bool,
-    /// Whether segments, which are of one length, use one order after another: a cross product has too many rows to keep theirs.
+    /// Whether each segment is ordered anew in the same place: a cross product has too many rows to keep their order.
     one_order: bool,
 }
 
@@ -100,9 +100,7 @@ impl Step {
         let starts = &self.starts;
         let longest = starts[segments.start..=segments.end].windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0) as usize;
         let mut scratch = Scratch::with_room(self.segment, &segments, longest, if self.one_order { longest } else { rows.len() });
-        if self.one_order {
-            scratch.order.iter_mut().enumerate().for_each(|(k, o)| *o = k as u32);
-        } else if !scratch.order.is_empty() {
+        if !self.one_order && !scratch.order.is_empty() {
             for s in segments.clone() {
                 let (start, end) = (starts[s] as usize, starts[s + 1] as usize);
                 let positions = scratch.order[start - rows.start..end - rows.start].iter_mut();
@@ -249,6 +247,9 @@ impl<R: Lanes> Job<'_, R> {
         let members = Members { start, len: end - start, listed: None };
         let wanted = rows.start.max(start)..rows.end.min(end);
         let order = if self.step.one_order { 0 } else { start.saturating_sub(rows.start) };
+        if self.step.one_order {
+            scratch.order.iter_mut().take(members.len).enumerate().for_each(|(k, o)| *o = k as u32);
+        }
         self.compute(s, members, wanted.start - start..wanted.end.max(wanted.start) - start, order, scratch, out);
     }
 
