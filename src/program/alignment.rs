@@ -6,8 +6,9 @@ use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::segment::Segments;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Rows of a spine from which they can be shared out among threads. A cross product has too many rows to insist on it.
-const SHORTEST_SPINE: usize = 64;
+/// Rows that belong to one of the spine, on average, up to which they can be shared out among threads. A cross product has too
+/// many rows to insist on it.
+const LONGEST_SEGMENT: usize = 16 * 1024;
 
 /// For each domain that follows another, the index by which it does, and the other.
 #[derive(Debug, Default)]
@@ -39,7 +40,8 @@ impl Alignment {
         let mut alignment = Self::default();
         for (_, index) in used {
             let info = &nodes.indices[index.0 as usize];
-            let is_spine = info.parent != ONE && (rows(info.parent) >= SHORTEST_SPINE || is_product(info.child));
+            let is_short = rows(info.child) <= LONGEST_SEGMENT * rows(info.parent);
+            let is_spine = info.parent != ONE && (is_short || is_product(info.child));
             let fits = is_spine && rows(info.parent) <= rows(info.child) && info.rows.is_sorted();
             if fits && !alignment.homes.contains_key(&info.child) && alignment.spine(info.parent) != info.child {
                 alignment.homes.insert(info.child, (index, info.parent));

@@ -7,9 +7,8 @@ use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Share, Step};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Arc;
 
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
@@ -41,10 +40,14 @@ pub(super) struct Line {
     pub strip: Strip,
     /// Of stages that are whole-segment operations.
     steps: Vec<Option<Step>>,
-    /// Where the rows of each stage's domain begin that belong to each row of the spine, if they are others.
-    starts: Vec<Option<Arc<[u32]>>>,
+    /// The domain whose rows each stage goes over.
+    domains: Vec<Domain>,
+    /// Of domains that follow the spine, where the rows begin that belong to each of its rows.
+    starts: HashMap<Domain, Vec<u32>>,
     /// Where each value lies for stages of this strip, unless all lie in memory.
     places: Option<Vec<Place>>,
+    /// Sums for rows that follow the spine too, which stages of the strip may read.
+    within: HashSet<Value>,
     /// By stage, whether what it leaves is read only within the strip.
     passing: Vec<Vec<bool>>,
 }
@@ -52,10 +55,15 @@ pub(super) struct Line {
 impl Line {
     /// `kept` tells which values outlive their strip.
     pub fn new<R>(graph: &Graph, strip: Strip, alignment: &Alignment, memory: &Memory<R>, kept: &HashSet<Value>) -> Self {
-        let steps = strip.stages.iter().map(|s| if let Stage::Segments(v) = s { Some(Step::new(graph, *v)) } else { None }).collect();
         let is_one = strip.stages.len() == 1;
-        let starts = |stage: &Stage| if is_one { None } else { alignment.starts(graph, domain(graph, stage)).map(Arc::from) };
-        let starts = strip.stages.iter().map(starts).collect();
+        let domains: Vec<Domain> = strip.stages.iter().map(|stage| domain(graph, stage)).collect();
+        let follows = |sum: &Value| matches!(graph.node(*sum).op, Op::SegmentSum(_, index) if !is_one && alignment.follows(index));
+        let within: HashSet<Value> = strip.stages.iter().flat_map(Stage::sums).copied().filter(follows).collect();
+        let steps: Vec<Option<Step>> =
+            strip.stages.iter().map(|s| if let Stage::Segments(v) = s { Some(Step::new(graph, *v)) } else { None }).collect();
+        let parents = steps.iter().flatten().map(|step| step.parent).chain(within.iter().map(|sum| graph.domain_of(*sum)));
+        let following = domains.iter().copied().chain(parents).filter(|_| !is_one);
+        let starts = following.filter_map(|domain| Some((domain, alignment.starts(graph, domain)?))).collect();
         let places = (!is_one).then(|| {
             let mut places = memory.places.clone();
             for (number, stage) in strip.stages.iter().enumerate() {
@@ -63,14 +71,14 @@ impl Line {
                 for (number, v) in stage.leaves().iter().enumerate() {
                     places[v.0 as usize] = Place::Stored { stage: stage_number, number: number as u32 };
                 }
-                for (number, v) in stage.sums().iter().enumerate().filter(|(_, v)| matches!(graph.node(**v).op, Op::SegmentSum(..))) {
+                for (number, v) in stage.sums().iter().enumerate().filter(|(_, v)| within.contains(v)) {
                     places[v.0 as usize] = Place::Summed { stage: stage_number, number: number as u32 };
                 }
             }
             places
         });
         let passing = strip.stages.iter().map(|stage| stage.leaves().iter().map(|v| !kept.contains(v)).collect()).collect();
-        Self { strip, steps, starts, places, passing }
+        Self { strip, steps, domains, starts, places, within, passing }
     }
 
     /// The step of a strip that is a whole-segment operation and nothing else.
@@ -78,9 +86,9 @@ impl Line {
         self.steps[stage].as_ref()
     }
 
-    /// Rows of a stage's domain that belong to rows of the spine.
-    fn rows(&self, stage: usize, spine: Range<usize>) -> Range<usize> {
-        match &self.starts[stage] {
+    /// Rows of a domain that belong to rows of the spine.
+    fn rows(&self, domain: Domain, spine: Range<usize>) -> Range<usize> {
+        match self.starts.get(&domain) {
             Some(starts) => starts[spine.start] as usize..starts[spine.end] as usize,
             None => spine,
         }
@@ -108,17 +116,16 @@ impl Line {
                 (0..count).map(block).collect()
             }
             stages => {
-                let (longest, rows) = (0..stages.len())
-                    .map(|s| (s, graph.rows(domain(graph, &stages[s]))))
-                    .max_by_key(|(s, rows)| (*rows, usize::MAX - s))
-                    .expect("a strip has stages");
+                let longest = *self.domains.iter().max_by_key(|domain| graph.rows(**domain)).expect("a strip has stages");
+                let rows = graph.rows(longest);
                 let passes = stages.iter().filter_map(|s| if let Stage::Pass(pass) = s { Some(pass) } else { None });
                 let (count, spine) = (count(graph, passes, memory, rows), graph.rows(self.strip.spine));
                 let begins = |row: usize| self.rows(longest, 0..row).end;
-                let cut = |rows: usize| partition(spine, |row| begins(row) < rows);
+                // The last rows of the spine may have none that belong to them.
+                let cut = |b: usize| if b == count { spine } else { partition(spine, |row| begins(row) < rows * b / count) };
                 let window = self.window(graph, memory);
                 let block = |b: usize| {
-                    let rows = cut(rows * b / count)..cut(rows * (b + 1) / count);
+                    let rows = cut(b)..cut(b + 1);
                     let (mut ends, mut end) = (vec![], rows.start);
                     while end < rows.end {
                         let most = begins(end) + window;
@@ -143,30 +150,35 @@ impl Line {
     fn block<R: Lanes>(&self, graph: &Graph, memory: &Memory<R>, spine: Range<usize>, ends: Vec<usize>, stages: &[Stage]) -> Block<R> {
         let begins = || std::iter::once(spine.start).chain(ends.iter().copied());
         let works = stages.iter().enumerate().map(|(number, stage)| {
-            let rows = self.rows(number, spine.clone());
-            let window = begins().zip(&ends).map(|(begin, end)| self.rows(number, begin..*end).len()).max().unwrap_or(0);
+            let domain = self.domains[number];
+            let rows = self.rows(domain, spine.clone());
+            let window = begins().zip(&ends).map(|(begin, end)| self.rows(domain, begin..*end).len()).max().unwrap_or(0);
+            let segments = self.steps[number].as_ref().map(|step| self.rows(step.parent, spine.clone()));
             let store = |(v, passing): (&Value, &bool)| {
-                let (of_rows, first) = match &self.steps[number] {
-                    Some(step) if step.is_of_parent() => (spine.len(), spine.start),
+                let (of_rows, first) = match (&self.steps[number], &segments) {
+                    (Some(step), Some(segments)) if step.is_of_parent() => (segments.len(), segments.start),
                     _ => (if *passing { window } else { rows.len() }, rows.start),
                 };
                 Store { numbers: vec![R::ZERO; of_rows * memory.width(*v)], first, passing: *passing }
             };
             let mut stores = stage.leaves().iter().zip(&self.passing[number]).map(store);
-            match (stage, &self.steps[number]) {
-                (Stage::Pass(pass), _) => {
-                    let sums = pass.sums.iter().map(|s| {
-                        let index = if let Op::SegmentSum(_, index) = graph.node(*s).op { Some(index) } else { None };
-                        (memory.width(*s), index.map(|index| memory.indices[index.0 as usize].rows.parents(rows.clone())))
-                    });
+            match (stage, &self.steps[number], segments.clone()) {
+                (Stage::Pass(pass), ..) => {
+                    let parents = |sum: &Value| match graph.node(*sum).op {
+                        // All parents of the block, also those without rows.
+                        Op::SegmentSum(..) if self.within.contains(sum) => Some(self.rows(graph.domain_of(*sum), spine.clone())),
+                        Op::SegmentSum(_, index) => Some(memory.indices[index.0 as usize].rows.parents(rows.clone())),
+                        _ => None,
+                    };
+                    let sums = pass.sums.iter().map(|sum| (memory.width(*sum), parents(sum)));
                     let most = window.min(pass.run.unwrap_or(usize::MAX)).next_multiple_of(32).max(32);
                     Work::Pass(Workspace::new(lanes(pass, memory).min(most), pass, memory, stores, sums))
                 }
-                (Stage::Segments(_), Some(step)) => {
+                (Stage::Segments(_), Some(step), Some(segments)) => {
                     let out = stores.next().expect("an operation leaves its value");
-                    Work::Segments(step.share(spine.clone(), rows.clone(), out))
+                    Work::Segments(step.share(segments, rows.clone(), out))
                 }
-                (Stage::Segments(_), None) => unreachable!("a stage of segments has a step"),
+                (Stage::Segments(_), ..) => unreachable!("a stage of segments has a step"),
             }
         });
         let works = works.collect();
@@ -190,7 +202,7 @@ impl<R: Lanes> Block<R> {
             for (number, stage) in line.strip.stages.iter().enumerate() {
                 let (before, rest) = self.works.split_at_mut(number);
                 let view = line.view(memory, before);
-                let rows = line.rows(number, begin..end);
+                let rows = line.rows(line.domains[number], begin..end);
                 match (stage, &mut rest[0], &line.steps[number]) {
                     (Stage::Pass(pass), Work::Pass(workspace), _) => {
                         workspace.begin(rows.start);
@@ -200,7 +212,7 @@ impl<R: Lanes> Block<R> {
                         if share.out.passing && !step.is_of_parent() {
                             share.out.first = rows.start;
                         }
-                        step.run_within(&view, share, begin..end);
+                        step.run_within(&view, share, line.rows(step.parent, begin..end));
                     }
                     _ => unreachable!("a block has the work of each stage"),
                 }

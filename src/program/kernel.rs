@@ -6,6 +6,7 @@ use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
 use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
+use super::segment::Sweeps;
 use crate::scalar::Real;
 use multiversion::multiversion;
 use std::ops::Range;
@@ -18,7 +19,7 @@ pub enum Rows<'a> {
 }
 
 /// A number type with a compiled loop for each instruction set.
-pub trait Lanes: Real {
+pub trait Lanes: Sweeps {
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn run(workspace: &mut Workspace<Self>, pass: &Pass, view: &View<Self>, rows: Rows);

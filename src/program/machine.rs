@@ -153,7 +153,7 @@ impl<R: kernel::Lanes> Machine<R> {
                 Stage::Pass(pass) => [self.active[pass.domain.0 as usize].as_deref(), None],
                 Stage::Segments(_) => {
                     let step = line.step(0).expect("a stage of segments has a step");
-                    [step.child, step.parent].map(|domain| self.active[domain].as_deref())
+                    [step.child, step.parent].map(|domain| self.active[domain.0 as usize].as_deref())
                 }
             };
             match (blocks.as_mut_slice(), &line.strip.stages[0], active) {

@@ -23,6 +23,8 @@ pub trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+    /// From 1 to the next greater number.
+    const EPSILON: Self;
 
     fn of(value: f64) -> Self;
     fn wide(self) -> f64;
@@ -126,6 +128,7 @@ macro_rules! shared {
     ($float:ty) => {
         const ZERO: Self = 0.0;
         const ONE: Self = 1.0;
+        const EPSILON: Self = <$float>::EPSILON;
 
         #[inline(always)]
         fn of(value: f64) -> Self {

@@ -19,6 +19,7 @@ mod root;
 mod shape;
 mod step;
 
+pub(super) use root::Sweeps;
 pub(super) use step::{Share, Step};
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Symbol, Value};

@@ -2,52 +2,119 @@
 //! the degrees.
 
 use super::shape::{Cauchy, Exponential, Laplace, Linear, Logistic, Shape};
-use crate::scalar::Unary;
+use crate::scalar::{Real, Unary};
 use multiversion::multiversion;
+use std::marker::PhantomData;
 
 /// Halvings that cross the range of double precision.
 const MOST_STEPS: usize = 2200;
 
-/// A step of Newton's, in units of the temperature, that moves no degree by more than its rounding: it is the last.
-const LAST_STEP: f64 = 1e-14;
+/// Rows whose sums are partial.
+const BLOCK: usize = 256;
+const LANES: usize = 16;
+
+/// The scores of a segment and their weights, where one weight may stand for all. What weighs nothing is not there.
+#[derive(Clone, Copy)]
+pub(super) struct Weighed<'a, R> {
+    pub scores: &'a [R],
+    pub weights: &'a [R],
+}
+
+/// Of the rows that are there.
+pub(super) struct Extent {
+    whole: f64,
+    low: f64,
+    high: f64,
+    finite: bool,
+}
+
+/// Sweeps over the rows, compiled for each number type and instruction set.
+pub trait Sweeps: Real {
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn extent(rows: Weighed<Self>) -> Extent;
+    /// `sum w F` and `sum w f` at theta.
+    #[doc(hidden)]
+    #[allow(private_interfaces)]
+    fn sums(shape: Unary, rows: Weighed<Self>, theta: Self, unit: Self) -> (f64, f64);
+}
+
+macro_rules! sweeps {
+    ($float:ty, $extent:ident, $sums:ident) => {
+        #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+        fn $extent(rows: Weighed<$float>) -> Extent {
+            extent(rows)
+        }
+
+        #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+        fn $sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float) -> (f64, f64) {
+            match shape {
+                Unary::LaplaceCdf => add_up::<Laplace, $float>(rows, theta, unit),
+                Unary::CauchyCdf => add_up::<Cauchy, $float>(rows, theta, unit),
+                Unary::LinearCdf => add_up::<Linear, $float>(rows, theta, unit),
+                Unary::ExponentialCdf => add_up::<Exponential, $float>(rows, theta, unit),
+                _ => add_up::<Logistic, $float>(rows, theta, unit),
+            }
+        }
+
+        impl Sweeps for $float {
+            #[allow(private_interfaces)]
+            fn extent(rows: Weighed<$float>) -> Extent {
+                $extent(rows)
+            }
+            #[allow(private_interfaces)]
+            fn sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float) -> (f64, f64) {
+                $sums(shape, rows, theta, unit)
+            }
+        }
+    };
+}
+
+sweeps!(f32, extent_f32, sums_f32);
+sweeps!(f64, extent_f64, sums_f64);
 
 /// Theta with `sum w F((s - theta) unit) = target`. Minus infinity where all the weight does not reach the target,
 /// so that every degree is 1; infinity where nothing is to be reached. The search begins at `near`, the root of the step before,
 /// if it can be one.
-pub(super) fn root(shape: Unary, s: &mut [f64], w: &mut [f64], target: f64, unit: f64, near: f64) -> f64 {
-    let n = present(s, w);
-    let (s, w) = (&s[..n], &w[..n]);
-    let whole: f64 = w.iter().sum();
+pub(super) fn root<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: f64, near: f64) -> f64 {
     if target <= 0.0 {
         return f64::INFINITY;
     }
-    if n == 0 || (target >= whole && shape != Unary::Exp) {
+    let Extent { whole, low, high, finite } = R::extent(rows);
+    if whole == 0.0 || (target >= whole && shape != Unary::Exp) {
         return f64::NEG_INFINITY;
     }
-    let (low, high) = s.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), &x| (l.min(x), h.max(x)));
-    if !(s.iter().all(|x| x.is_finite()) && unit > 0.0) {
+    if !(finite && whole.is_finite() && unit > 0.0) {
         return f64::NAN;
     }
     if shape == Unary::Exp {
-        return exponential(s, w, target, unit, high);
+        return exponential(rows, target, unit, high);
     }
     // All degrees are at least, and at most, their mean at these ends.
     let mean = quantile(shape, target, whole) / unit;
     let (left, right) = (low - mean, high - mean);
     let start = match shape {
         _ if near > left && near < right => near,
-        Unary::ExponentialCdf => exponential(s, w, target, unit, high),
+        Unary::ExponentialCdf => exponential(rows, target, unit, high),
         _ => 0.5 * (left + right),
     };
-    within(shape, s, w, target, unit, left, right, start)
+    within(shape, rows, target, R::of(unit), [left, right].map(R::of), R::of(start)).wide()
 }
 
-#[expect(clippy::too_many_arguments, reason = "an equation and where its root is")]
-fn within(shape: Unary, s: &[f64], w: &[f64], target: f64, unit: f64, mut left: f64, mut right: f64, start: f64) -> f64 {
-    let (mut theta, mut best, mut miss) = (start.clamp(left, right), start, f64::INFINITY);
-    let mut before = right - left;
+/// A step of Newton's, in units of the temperature, after which no other is needed: its square is lost in the rounding of the
+/// degrees, or it is itself where the slope has jumps.
+fn last_step<R: Real>(shape: Unary) -> f64 {
+    match shape {
+        Unary::LinearCdf | Unary::ExponentialCdf => R::EPSILON.wide(),
+        _ => R::EPSILON.sqrt().wide(),
+    }
+}
+
+fn within<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: R, [mut left, mut right]: [R; 2], start: R) -> R {
+    let (mut theta, mut best, mut miss) = (start.max(left).min(right), start, f64::INFINITY);
+    let (mut before, half) = (right - left, R::of(0.5));
     for _ in 0..MOST_STEPS {
-        let (sum, slope) = sums(shape, s, w, theta, unit);
+        let (sum, slope) = R::sums(shape, rows, theta, unit);
         let gap = sum - target;
         if gap.abs() < miss {
             (best, miss) = (theta, gap.abs());
@@ -60,18 +127,18 @@ fn within(shape: Unary, s: &[f64], w: &[f64], target: f64, unit: f64, mut left: 
         } else {
             right = theta
         }
-        let newton = theta + gap / (unit * slope);
-        if (gap / slope).abs() <= LAST_STEP && newton >= left && newton <= right {
+        let newton = R::of(theta.wide() + gap / (unit.wide() * slope));
+        if (gap / slope).abs() <= last_step::<R>(shape) && newton >= left && newton <= right {
             return newton;
         }
-        let middle = left + 0.5 * (right - left);
-        let quick = newton > left && newton < right && (newton - theta).abs() <= 0.5 * before;
+        let middle = left + half * (right - left);
+        let quick = newton > left && newton < right && (newton - theta).abs() <= half * before;
         let next = if quick { newton } else { middle };
         before = (next - theta).abs();
         if next == theta || next <= left || next >= right {
             // The last places: the bracket's other end may be closer.
             let other = if gap > 0.0 { right } else { left };
-            let (sum, _) = sums(shape, s, w, other, unit);
+            let (sum, _) = R::sums(shape, rows, other, unit);
             return if (sum - target).abs() < miss { other } else { best };
         }
         theta = next;
@@ -79,21 +146,11 @@ fn within(shape: Unary, s: &[f64], w: &[f64], target: f64, unit: f64, mut left: 
     best
 }
 
-/// Moves the rows that are present to the front.
-fn present(s: &mut [f64], w: &mut [f64]) -> usize {
-    let mut n = 0;
-    for i in 0..s.len() {
-        if w[i] > 0.0 {
-            (s[n], w[n]) = (s[i], w[i]);
-            n += 1;
-        }
-    }
-    n
-}
-
 /// In closed form, for F = exp.
-fn exponential(s: &[f64], w: &[f64], target: f64, unit: f64, high: f64) -> f64 {
-    let sum: f64 = s.iter().zip(w).map(|(s, w)| w * ((s - high) * unit).exp()).sum();
+fn exponential<R: Real>(rows: Weighed<R>, target: f64, unit: f64, high: f64) -> f64 {
+    let weight = |i: usize| rows.weights[if rows.weights.len() == 1 { 0 } else { i }].wide();
+    let terms = rows.scores.iter().enumerate().map(|(i, s)| (s.wide(), weight(i))).filter(|(_, w)| *w > 0.0);
+    let sum: f64 = terms.map(|(s, w)| w * ((s - high) * unit).exp()).sum();
     high + (sum / target).ln() / unit
 }
 
@@ -110,34 +167,103 @@ fn quantile(shape: Unary, part: f64, whole: f64) -> f64 {
     }
 }
 
-/// `sum w F` and `sum w f` at theta.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
-fn sums(shape: Unary, s: &[f64], w: &[f64], theta: f64, unit: f64) -> (f64, f64) {
-    match shape {
-        Unary::LaplaceCdf => add_up::<Laplace>(s, w, theta, unit),
-        Unary::CauchyCdf => add_up::<Cauchy>(s, w, theta, unit),
-        Unary::LinearCdf => add_up::<Linear>(s, w, theta, unit),
-        Unary::ExponentialCdf => add_up::<Exponential>(s, w, theta, unit),
-        _ => add_up::<Logistic>(s, w, theta, unit),
+impl<'a, R: Real> Weighed<'a, R> {
+    /// Scores and weights of one block after another; `same` holds a block of the weight that stands for all, if one does.
+    #[inline(always)]
+    fn blocks(self, same: &'a [R; BLOCK]) -> impl Iterator<Item = (&'a [R], &'a [R])> {
+        let weights = move |block: usize, rows: usize| match self.weights.len() {
+            1 => &same[..rows],
+            _ => &self.weights[block * BLOCK..][..rows],
+        };
+        self.scores.chunks(BLOCK).enumerate().map(move |(block, scores)| (scores, weights(block, scores.len())))
+    }
+
+    #[inline(always)]
+    fn same(self) -> [R; BLOCK] {
+        [self.weights.first().copied().unwrap_or(R::ZERO); BLOCK]
+    }
+}
+
+/// What one sweep adds up, in partial sums side by side, in an order that does not depend on the instruction set.
+trait Fold<R> {
+    fn add(&mut self, lane: usize, s: R, w: R);
+}
+
+#[inline(always)]
+fn fold<R: Real>(s: &[R], w: &[R], into: &mut impl Fold<R>) {
+    let ((s, s_rest), (w, w_rest)) = (s.as_chunks::<LANES>(), w.as_chunks::<LANES>());
+    for (s, w) in s.iter().zip(w) {
+        for i in 0..LANES {
+            into.add(i, s[i], w[i]);
+        }
+    }
+    for (i, (s, w)) in s_rest.iter().zip(w_rest).enumerate() {
+        into.add(i, *s, *w);
+    }
+}
+
+struct Range<R> {
+    low: [R; LANES],
+    high: [R; LANES],
+    weights: [R; LANES],
+    /// 0, but for what is infinite or no number.
+    odd: [R; LANES],
+}
+
+impl<R: Real> Fold<R> for Range<R> {
+    #[inline(always)]
+    #[expect(clippy::eq_op, reason = "the difference is 0 only of finite numbers")]
+    fn add(&mut self, i: usize, s: R, w: R) {
+        let is_there = w > R::ZERO;
+        self.low[i] = if is_there && s < self.low[i] { s } else { self.low[i] };
+        self.high[i] = if is_there && s > self.high[i] { s } else { self.high[i] };
+        self.weights[i] += if is_there { w } else { R::ZERO };
+        self.odd[i] += if is_there { s - s } else { R::ZERO };
     }
 }
 
 #[inline(always)]
-fn add_up<S: Shape>(s: &[f64], w: &[f64], theta: f64, unit: f64) -> (f64, f64) {
-    let ((s, s_rest), (w, w_rest)) = (s.as_chunks::<8>(), w.as_chunks::<8>());
-    let (mut degrees, mut slopes) = ([0.0; 8], [0.0; 8]);
-    for (s, w) in s.iter().zip(w) {
-        for i in 0..8 {
-            let (degree, slope) = S::both((s[i] - theta) * unit);
-            degrees[i] += w[i] * degree;
-            slopes[i] += w[i] * slope;
-        }
+fn extent<R: Real>(rows: Weighed<R>) -> Extent {
+    let mut whole = 0.0;
+    let zero = [R::ZERO; LANES];
+    let mut range = Range { low: [R::of(f64::INFINITY); LANES], high: [R::of(f64::NEG_INFINITY); LANES], weights: zero, odd: zero };
+    for (s, w) in rows.blocks(&rows.same()) {
+        range.weights = zero;
+        fold(s, w, &mut range);
+        whole += range.weights.iter().map(|x| x.wide()).sum::<f64>();
     }
-    let (mut degree, mut slope) = (degrees.iter().sum::<f64>(), slopes.iter().sum::<f64>());
-    for (s, w) in s_rest.iter().zip(w_rest) {
-        let (d, f) = S::both((s - theta) * unit);
-        degree += w * d;
-        slope += w * f;
+    let low = range.low.iter().fold(f64::INFINITY, |l, x| l.min(x.wide()));
+    let high = range.high.iter().fold(f64::NEG_INFINITY, |h, x| h.max(x.wide()));
+    Extent { whole, low, high, finite: range.odd.iter().all(|x| *x == R::ZERO) }
+}
+
+struct Degrees<S, R> {
+    theta: R,
+    unit: R,
+    degrees: [R; LANES],
+    slopes: [R; LANES],
+    shape: PhantomData<S>,
+}
+
+impl<S: Shape, R: Real> Fold<R> for Degrees<S, R> {
+    #[inline(always)]
+    fn add(&mut self, i: usize, s: R, w: R) {
+        let (degree, slope) = S::both((s - self.theta) * self.unit);
+        let is_there = w > R::ZERO;
+        self.degrees[i] += if is_there { w * degree } else { R::ZERO };
+        self.slopes[i] += if is_there { w * slope } else { R::ZERO };
+    }
+}
+
+#[inline(always)]
+fn add_up<S: Shape, R: Real>(rows: Weighed<R>, theta: R, unit: R) -> (f64, f64) {
+    let (mut degree, mut slope) = (0.0, 0.0);
+    for (s, w) in rows.blocks(&rows.same()) {
+        let zero = [R::ZERO; LANES];
+        let mut sums = Degrees { theta, unit, degrees: zero, slopes: zero, shape: PhantomData::<S> };
+        fold(s, w, &mut sums);
+        degree += sums.degrees.iter().map(|x| x.wide()).sum::<f64>();
+        slope += sums.slopes.iter().map(|x| x.wide()).sum::<f64>();
     }
     (degree, slope)
 }

@@ -3,10 +3,10 @@
 use crate::scalar::{Real, Unary};
 
 pub(super) trait Shape {
-    fn degree(x: f64) -> f64;
-    fn slope(x: f64) -> f64;
+    fn degree<R: Real>(x: R) -> R;
+    fn slope<R: Real>(x: R) -> R;
     /// Degree and slope, by one exponential.
-    fn both(x: f64) -> (f64, f64);
+    fn both<R: Real>(x: R) -> (R, R);
 }
 
 pub(super) struct Logistic;
@@ -19,15 +19,15 @@ macro_rules! shapes {
     ($($shape:ident $unary:ident |$x:ident| $slope:expr, $both:expr;)*) => {
         $(impl Shape for $shape {
             #[inline(always)]
-            fn degree(x: f64) -> f64 {
+            fn degree<R: Real>(x: R) -> R {
                 Unary::$unary.value(x)
             }
             #[inline(always)]
-            fn slope($x: f64) -> f64 {
+            fn slope<R: Real>($x: R) -> R {
                 $slope
             }
             #[inline(always)]
-            fn both($x: f64) -> (f64, f64) {
+            fn both<R: Real>($x: R) -> (R, R) {
                 $both
             }
         })*
@@ -35,13 +35,13 @@ macro_rules! shapes {
 }
 
 shapes! {
-    Logistic    Sigmoid        |x| { let e = exp(-x.abs()); e / ((1.0 + e) * (1.0 + e)) },
-        { let e = exp(-x.abs()); let d = 1.0 / (1.0 + e); (if x < 0.0 { e * d } else { d }, e * d * d) };
-    Laplace     LaplaceCdf     |x| 0.5 * exp(-x.abs()),
-        { let f = 0.5 * exp(-x.abs()); (if x < 0.0 { f } else { 1.0 - f }, f) };
-    Cauchy      CauchyCdf      |x| std::f64::consts::FRAC_1_PI / (1.0 + x * x), (Self::degree(x), Self::slope(x));
-    Linear      LinearCdf      |x| f64::truth(x.abs() < 0.5), (Self::degree(x), Self::slope(x));
-    Exponential ExponentialCdf |x| if x < 0.0 { exp(x) } else { 0.0 }, (Self::degree(x), Self::slope(x));
+    Logistic    Sigmoid        |x| { let e = (-x.abs()).exp(); e / ((R::ONE + e) * (R::ONE + e)) },
+        { let e = (-x.abs()).exp(); let d = R::ONE / (R::ONE + e); (if x < R::ZERO { e * d } else { d }, e * d * d) };
+    Laplace     LaplaceCdf     |x| R::of(0.5) * (-x.abs()).exp(),
+        { let f = R::of(0.5) * (-x.abs()).exp(); (if x < R::ZERO { f } else { R::ONE - f }, f) };
+    Cauchy      CauchyCdf      |x| R::of(std::f64::consts::FRAC_1_PI) / (R::ONE + x * x), (Self::degree(x), Self::slope(x));
+    Linear      LinearCdf      |x| R::truth(x.abs() < R::of(0.5)), (Self::degree(x), Self::slope(x));
+    Exponential ExponentialCdf |x| if x < R::ZERO { x.exp() } else { R::ZERO }, (Self::degree(x), Self::slope(x));
 }
 
 /// The branch-free exponential of programs, which a loop over columns vectorizes.

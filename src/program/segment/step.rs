@@ -1,10 +1,11 @@
 //! Runs a whole-segment operation over stored columns. Segments are shared out by their number alone and are
 //! computed in double precision, so any number of threads gives the same bits. All memory is taken when a share is made.
 
-use super::super::graph::{Graph, Op, Value};
+use super::super::graph::{Domain, Graph, Op, Value};
 use super::super::kernel::{Lanes, Store};
 use super::super::memory::{Column, View};
-use super::{Segment, Segments, extremum, pairs, root};
+use super::root::{self, Weighed};
+use super::{Segment, Segments, extremum, pairs};
 use crate::scalar::Unary;
 use std::fmt;
 use std::ops::Range;
@@ -14,8 +15,8 @@ pub(in super::super) struct Step {
     pub value: Value,
     segment: Segment,
     pub segments: Segments,
-    pub child: usize,
-    pub parent: usize,
+    pub child: Domain,
+    pub parent: Domain,
     /// Where each segment's rows begin, and where the last one's end.
     starts: Vec<u32>,
     /// Whether the orders of the segments are the same at each step.
@@ -80,7 +81,6 @@ impl Step {
         };
         let one_order = graph.is_product(child);
         let frozen = matches!(segment, Segment::Chance { values, .. } | Segment::Rest { values, .. } if graph.is_frozen(values));
-        let (child, parent) = (child.0 as usize, parent.0 as usize);
         Self { value, segment, segments, child, parent, starts, keeps_order: frozen && !one_order, one_order }
     }
 
@@ -267,10 +267,16 @@ impl<R: Lanes> Job<'_, R> {
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
         match self.step.segment {
             Segment::Root { scores, weights, target, unit, shape } => {
-                load(scores, x);
-                load(weights, y);
                 let near = &mut roots[s - *first];
-                *near = root::root(shape, x, y, one(target, s), one(unit, s), *near);
+                let (target, unit, same) = (one(target, s), one(unit, s), self.view.column(weights).numbers);
+                *near = match (in_place(scores), in_place(weights).or((same.len() == 1).then_some(same))) {
+                    (Some(scores), Some(weights)) => root::root(shape, Weighed { scores, weights }, target, unit, *near),
+                    _ => {
+                        load(scores, x);
+                        load(weights, y);
+                        root::root(shape, Weighed { scores: &*x, weights: &*y }, target, unit, *near)
+                    }
+                };
                 out[s - begin] = R::of(*near);
                 return;
             }

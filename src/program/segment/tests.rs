@@ -3,7 +3,8 @@
 
 use super::super::tests::numbers;
 use super::super::{Graph, Machine, ONE, Segments, Value, gradient};
-use super::{pairs, root};
+use super::pairs;
+use super::root::{self, Weighed};
 use crate::scalar::Unary;
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ fn a_root_is_exact_to_rounding_and_infinite_where_there_is_none() {
         for unit in [1e-9, 0.3, 40.0, 1e8, 1e30] {
             for (k, near) in [1.0, 2.0, 3.5, 19.0].into_iter().flat_map(|k| [(k, f64::NAN), (k, 0.4), (k, numbers(3, 20)[7])]) {
                 let (s, w) = (numbers(3, 20), vec![1.0; 20]);
-                let theta = root::root(shape, &mut s.clone(), &mut w.clone(), k, unit, near);
+                let theta = root::root(shape, Weighed { scores: &s, weights: &w }, k, unit, near);
                 let sum: f64 = s.iter().map(|s| shape.value((s - theta) * unit)).sum();
                 // No number lies closer: at the coldest, F is a step between two neighbours.
                 let sums = [theta.next_down(), theta.next_up()].map(|t| s.iter().map(|s| shape.value((s - t) * unit)).sum::<f64>());
@@ -116,7 +117,7 @@ fn a_root_is_exact_to_rounding_and_infinite_where_there_is_none() {
                 assert!((sum - k).abs() < 1e-9 || closest, "{shape:?} at {unit} from {near}: {sum} is not {k}");
             }
         }
-        let of = |s: &[f64], w: &[f64], target: f64| root::root(shape, &mut s.to_vec(), &mut w.to_vec(), target, 2.0, f64::NAN);
+        let of = |s: &[f64], w: &[f64], target: f64| root::root(shape, Weighed { scores: s, weights: w }, target, 2.0, f64::NAN);
         assert_eq!(of(&[], &[], 1.0), f64::NEG_INFINITY);
         assert_eq!(of(&[3.0], &[1.0], 1.0), f64::NEG_INFINITY);
         assert_eq!(of(&[3.0, f64::NAN], &[0.5, 0.0], 1.0), f64::NEG_INFINITY);
@@ -174,6 +175,43 @@ fn a_machine_that_selects_gives_the_same_for_samples_and_in_blocks() {
         }
     }
     assert_eq!(graph.domain_of(graph.root(Unary::Sigmoid, s, w, graph.number(1.0), graph.number(1.0), Segments::All(child))), ONE);
+}
+
+#[test]
+fn what_goes_through_a_strip_is_what_is_written_out() {
+    for (parents, most, empty) in [(5, 9, 1), (64, 3, 5), (200, 300, 70), (3000, 40, 1)] {
+        // Parents without rows, also the first and the last; and grandparents.
+        let length = |p: usize| if p < empty || p + empty >= parents || p % 7 == 3 { 0 } else { 1 + p * 31 % most };
+        let of: Arc<[u32]> = (0..parents).flat_map(|p| vec![p as u32; length(p)]).collect();
+        let graph = Graph::new();
+        let (child, parent, root) = (graph.domain("rows", of.len()), graph.domain("segments", parents), graph.domain("roots", 4));
+        let (index, upwards) =
+            (graph.index(child, parent, of.clone()), graph.index(parent, root, (0..parents).map(|p| (p * 4 / parents) as u32).collect()));
+        let segments = Segments::Of(index);
+        let (s, v) = (graph.parameter(0, child, 1), graph.parameter(1, parent, 1));
+        let w = graph.unary(Unary::Sigmoid, graph.multiply(s, graph.gather(v, index)));
+        let best = graph.extremum(s, w, segments);
+        let ranks = graph.pair_sums(Unary::LaplaceCdf, s, w, graph.number(2.0), segments);
+        let near = graph.segment_sum(graph.multiply(ranks, graph.gather(best, index)), index);
+        let sums = graph.segment_sum(graph.multiply(near, v), upwards);
+        let back = graph.multiply(graph.gather(graph.gather(sums, upwards), index), w);
+        let objective = graph.total(graph.unary(Unary::Tanh, graph.multiply(back, graph.number(1e-2))), child);
+        let outputs: Vec<Value> =
+            [objective, best, near].into_iter().chain(gradient(&graph, objective, &[s, v]).into_iter().flatten()).collect();
+        let answers = [false, true].map(|sampled| {
+            let mut machine = Machine::<f64>::build(&graph, Arc::new(vec![]), &outputs, sampled);
+            machine.parameter_mut(0).copy_from_slice(&numbers(1, of.len()));
+            machine.parameter_mut(1).copy_from_slice(&numbers(2, parents));
+            // Twice: the second run finds the orders of the first.
+            machine.run();
+            machine.run();
+            assert_eq!(machine.strips().any(|strip| strip.stages.len() > 3), !sampled, "{machine}");
+            (0..outputs.len()).flat_map(|o| machine.output(o).to_vec()).collect::<Vec<f64>>()
+        });
+        for (a, b) in answers[0].iter().zip(&answers[1]) {
+            assert!((a - b).abs() <= 1e-12 * b.abs().max(1e-3), "{a} is not {b}, {parents} parents");
+        }
+    }
 }
 
 #[test]
