@@ -40,6 +40,8 @@ struct Sweep<'g> {
     live: Vec<bool>,
     /// Values with one live reader: what that reader passes down is their whole adjoint.
     read_once: Vec<bool>,
+    /// Values that can be infinite, or no number: a quotient or a logarithm in a branch that was not taken.
+    infinite: Vec<bool>,
 }
 
 /// What a value receives from its readers.
@@ -62,6 +64,12 @@ impl<'g> Sweep<'g> {
             let node = graph.node(Value(i as u32));
             live[i] = live[i] || (!node.op.is_leaf() && node.op.operands().any(|v| live[v.0 as usize]));
         }
+        let mut infinite = vec![false; live.len()];
+        for i in 0..infinite.len() {
+            let op = graph.node(Value(i as u32)).op;
+            let known = matches!(op, Op::Residual(slot) if graph.0.borrow().infinite.contains(&slot));
+            infinite[i] = known || can_be_infinite(op) && (is_unbounded(op) || op.operands().any(|v| infinite[v.0 as usize]));
+        }
         let mut readers = vec![0u32; live.len()];
         let (mut stack, mut seen) = (vec![output], HashSet::from([output]));
         while let Some(v) = stack.pop() {
@@ -72,7 +80,7 @@ impl<'g> Sweep<'g> {
                 }
             }
         }
-        Self { graph, live, read_once: readers.into_iter().map(|n| n == 1).collect() }
+        Self { graph, live, read_once: readers.into_iter().map(|n| n == 1).collect(), infinite }
     }
 
     fn is_live(&self, value: Value) -> bool {
@@ -148,7 +156,7 @@ impl<'g> Sweep<'g> {
                 .filter(|(operand, _)| self.is_live(*operand))
                 .map(|(operand, other)| match adjoint {
                     _ if self.takes_times_value(operand, node.domain) => (operand, Adjoint::TimesValue(times_value())),
-                    Adjoint::Plain(adjoint) => (operand, Adjoint::Plain(graph.multiply(adjoint, other))),
+                    Adjoint::Plain(adjoint) => (operand, Adjoint::Plain(times(graph, adjoint, other, !self.infinite[other.0 as usize]))),
                     Adjoint::TimesValue(_) => unreachable!("a product takes it only where its live factors do"),
                 })
                 .collect(),
@@ -217,6 +225,25 @@ fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> 
 /// a branch that was not taken must not spoil the gradient of the one that was.
 fn times(graph: &Graph, adjoint: Value, slope: Value, bounded: bool) -> Value {
     if bounded { graph.multiply(adjoint, slope) } else { graph.gate(adjoint, slope) }
+}
+
+/// Whether an operation can make an infinite value of finite ones.
+fn is_unbounded(op: Op) -> bool {
+    match op {
+        Op::Unary(f, _) => !bounded(f),
+        Op::Binary(f, ..) => matches!(f, Binary::Divide | Binary::Power),
+        _ => false,
+    }
+}
+
+/// Whether an operation can hand on an infinite value. An infinite sum is an error of its own.
+fn can_be_infinite(op: Op) -> bool {
+    use Unary::{CauchyCdf, LaplaceCdf, LinearCdf, Sigmoid, Tanh};
+    match op {
+        Op::Unary(Sigmoid | Tanh | LaplaceCdf | CauchyCdf | LinearCdf, _) | Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..) => false,
+        Op::Unary(f, _) => f.slope_kind() != Slope::Step,
+        _ => true,
+    }
 }
 
 fn bounded(function: Unary) -> bool {

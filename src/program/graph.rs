@@ -7,7 +7,7 @@ pub(super) use super::op::Op;
 use super::pooling::Pooling;
 use crate::scalar::{Binary, Field, Unary};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -68,6 +68,8 @@ pub(super) struct Nodes {
     pub live: Vec<bool>,
     /// The value of each setting.
     pub settings: Vec<Value>,
+    /// Residual columns with numbers that are infinite, or none.
+    pub infinite: HashSet<Slot>,
 }
 
 impl Graph {
@@ -155,6 +157,11 @@ impl Graph {
 
     pub fn residual(&self, slot: Slot, domain: Domain, width: usize) -> Value {
         self.push(domain, width, Op::Residual(slot))
+    }
+
+    /// Says that a residual column has numbers that are infinite, or none: where nothing depends on them they must spoil nothing.
+    pub fn can_be_infinite(&self, slot: Slot) {
+        self.0.borrow_mut().infinite.insert(slot);
     }
 
     pub fn number(&self, value: f64) -> Value {

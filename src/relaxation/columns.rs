@@ -24,9 +24,8 @@ impl<R: Lanes> Workplace<'_, R> {
 
     /// Numbers of the rows of a column's factor, for the rows of the stage.
     pub(super) fn add_residual(&mut self, values: Vec<R>, width: usize, slot: usize) -> Value {
-        self.all.residuals.push(values);
         let (domain, along) = self.factor_of(slot);
-        let value = self.all.graph.residual(self.all.residuals.len() as Slot - 1, domain, width);
+        let value = self.all.add_residual(values, domain, width);
         along.map_or(value, |along| self.all.graph.gather(value, along))
     }
 

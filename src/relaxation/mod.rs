@@ -300,8 +300,16 @@ impl<R: Lanes> Relaxer<R> {
         drop(machine);
         self.residuals = Arc::into_inner(residuals).expect("the machine that shared the residuals is gone");
         let (domain, width) = (self.graph.domain_of(value), self.graph.width(value));
+        self.add_residual(numbers, domain, width)
+    }
+
+    fn add_residual(&mut self, numbers: Vec<R>, domain: Domain, width: usize) -> Value {
+        let slot = self.residuals.len() as Slot;
+        if !numbers.iter().all(|x| x.wide().is_finite()) {
+            self.graph.can_be_infinite(slot);
+        }
         self.residuals.push(numbers);
-        self.graph.residual(self.residuals.len() as Slot - 1, domain, width)
+        self.graph.residual(slot, domain, width)
     }
 }
 

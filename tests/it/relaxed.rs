@@ -116,3 +116,23 @@ async fn matrices_of_a_one_row_model_are_constants_wherever_the_exact_query_read
         assert!((value - exact).abs() <= 1e-9 * exact.abs(), "{value} {exact}: {objective}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_not_taken_does_not_spoil_the_gradient() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE r (g BIGINT); INSERT INTO r VALUES (1), (2), (3), (5);
+         CREATE TABLE m (b DOUBLE LEARNABLE DEFAULT 0.5); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    // v is b / -2, b / -1, NULL and b / 2; or ln(b) in the place of a logarithm of 0.
+    for (value, slope) in
+        [("m.b / (r.g - 3)", 1.5), ("CAST(1 AS DOUBLE) / (r.g - 3) * m.b", 1.5), ("ln(m.b * signum(abs(r.g - 3)))", 12.0 * 0.5f64.ln())]
+    {
+        let query = format!("SELECT SUM(t.v * t.v) FROM (SELECT CASE WHEN r.g <> 3 THEN {value} END AS v FROM r, m) t");
+        let row = rows(&s, &format!("GRADIENT OF ({query})")).await;
+        let gradient: f64 = row.rsplit('|').next().and_then(|x| x.parse().ok()).expect("a slope");
+        assert!((gradient - slope).abs() < 1e-12, "{query}: {row} is not {slope}");
+    }
+}
