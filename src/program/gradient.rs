@@ -160,6 +160,13 @@ impl<'g> Sweep<'g> {
                     Adjoint::TimesValue(_) => unreachable!("a product takes it only where its live factors do"),
                 })
                 .collect(),
+            // What is absent has no say, also not in how much of it there should be.
+            (Op::Binary(Binary::Gate, a, b), Adjoint::Plain(adjoint)) if self.infinite[b.0 as usize] => {
+                let is_finite = graph.binary(Binary::Equal, graph.subtract(b, b), graph.spread(graph.number(0.0), node.width as usize));
+                let of_weight = graph.gate(adjoint, graph.gate(is_finite, b));
+                let received = [(a, of_weight), (b, graph.gate(a, adjoint))].into_iter().filter(|(operand, _)| self.is_live(*operand));
+                received.map(|(operand, contribution)| (operand, Adjoint::Plain(contribution))).collect()
+            }
             (_, Adjoint::Plain(adjoint)) => {
                 let received = adjoints(graph, value, adjoint).into_iter().filter(|(operand, _)| self.is_live(*operand));
                 received.map(|(operand, contribution)| (operand, Adjoint::Plain(contribution))).collect()

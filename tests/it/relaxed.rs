@@ -135,4 +135,16 @@ async fn a_branch_that_is_not_taken_does_not_spoil_the_gradient() {
         let gradient: f64 = row.rsplit('|').next().and_then(|x| x.parse().ok()).expect("a slope");
         assert!((gradient - slope).abs() < 1e-12, "{query}: {row} is not {slope}");
     }
+    // A group without rows has no quotient.
+    run(&s, "CREATE TABLE p (k BIGINT, x DOUBLE, z DOUBLE); INSERT INTO p VALUES (1, 1, 2), (1, 2, 4), (2, NULL, 3)").await;
+    let query = "SELECT SUM(t.v * t.v) FROM (SELECT p.k, SUM(p.z) / COUNT(*) AS v FROM p, m WHERE p.x > m.b GROUP BY p.k) t";
+    let row = rows(&s, &format!("GRADIENT OF ({query}) RELAX (temperature => 0.5, scale => 'none')")).await;
+    let slope: f64 = row.rsplit('|').next().and_then(|x| x.parse().ok()).expect("a slope");
+    let at = async |b: f64| -> f64 {
+        run(&s, &format!("UPDATE m SET b = {b}")).await;
+        let row = rows(&s, &format!("RELAX (temperature => 0.5, scale => 'none') {query}")).await;
+        row.split('|').next().and_then(|x| x.parse().ok()).expect("a value")
+    };
+    let difference = (at(0.5 + 1e-5).await - at(0.5 - 1e-5).await) / 2e-5;
+    assert!((slope - difference).abs() < 1e-6 * slope.abs(), "{slope} is not {difference}");
 }
