@@ -239,6 +239,7 @@ fn is_unbounded(op: Op) -> bool {
     match op {
         Op::Unary(f, _) => !bounded(f),
         Op::Binary(f, ..) => matches!(f, Binary::Divide | Binary::Power),
+        Op::Segment(segment, _) => segment.can_be_infinite(),
         _ => false,
     }
 }
@@ -247,7 +248,8 @@ fn is_unbounded(op: Op) -> bool {
 fn can_be_infinite(op: Op) -> bool {
     use Unary::{CauchyCdf, LaplaceCdf, LinearCdf, Sigmoid, Tanh};
     match op {
-        Op::Unary(Sigmoid | Tanh | LaplaceCdf | CauchyCdf | LinearCdf, _) | Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..) => false,
+        Op::Unary(Sigmoid | Tanh | LaplaceCdf | CauchyCdf | LinearCdf, _) | Op::SegmentSum(..) | Op::Total(..) => false,
+        Op::Segment(segment, _) => segment.can_be_infinite(),
         Op::Unary(f, _) => f.slope_kind() != Slope::Step,
         _ => true,
     }
@@ -288,7 +290,8 @@ impl<'g> SharedSums<'g> {
         for total in totals {
             let Op::Total(x, domain) = graph.node(total).op else { return None };
             let (weight, live) = linear(graph, outer, x);
-            if found.is_some_and(|f| f != (live, domain)) {
+            // What is infinite in a row must meet an adjoint of 0 there, not in the sum.
+            if outer.infinite[x.0 as usize] || found.is_some_and(|f| f != (live, domain)) {
                 return None;
             }
             found = Some((live, domain));

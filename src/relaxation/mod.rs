@@ -426,7 +426,10 @@ impl<R: Lanes> Workplace<'_, R> {
                         self.running(*running, argument.as_ref(), filter.as_ref(), weight, *through, &output.label)
                     }
                     OutputValue::Stacked { stages, column } => self.stacked(stages, *column),
-                    OutputValue::Moment { moment, x, y, filter } => self.moment(*moment, x, y, filter.as_ref(), weight),
+                    OutputValue::Moment { moment, x, y, filter } => {
+                        let found = self.moment(*moment, x, y, filter.as_ref(), weight);
+                        if stage.grouping == Grouping::Partitions { self.for_each_row(found) } else { found }
+                    }
                 };
                 let number = if is_answer { self.both_through(number) } else { number };
                 self.all.graph.label(number.value, &output.label);

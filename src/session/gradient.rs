@@ -25,6 +25,10 @@ pub(super) async fn gradient(session: &Session, query: &Relaxed) -> Result<Outco
         let keys = keys(table, &definition.primary_key)?;
         let values = relaxed.values(&parameter.name).unwrap_or_default().to_vec();
         let gradient = relaxed.gradient(&parameter.name).map_or(vec![0.0; values.len()], <[f64]>::to_vec);
+        if let Some(slope) = gradient.iter().find(|slope| !slope.is_finite()) {
+            return Err(Error::new(format!("the gradient with respect to {} is {slope}", parameter.name))
+                .hint("keep the arguments of LN, SQRT and / away from 0"));
+        }
         rows.add(parameter, &keys, values, gradient);
     }
     Ok(Outcome::batch(rows.batch()?))

@@ -8,6 +8,7 @@ mod constant;
 mod copy_from;
 mod create;
 mod dependent;
+mod difference;
 mod drop;
 mod equal_keys;
 mod explain;

@@ -1,11 +1,13 @@
 //! Everything that DataFusion runs by itself: queries, EXPLAIN, SHOW, SET, prepared statements, COPY TO, external tables.
 
+use super::difference::Signed;
 use super::equal_keys::EqualKeys;
 use super::unnest::Unnest;
 use super::{Outcome, Session, catalog};
 use crate::error::{Error, Place, Result};
 use crate::grammar;
 use arrow::datatypes::DataType;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, dml::CopyTo};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -40,7 +42,8 @@ pub(super) fn settings() -> Result<SessionContext> {
     let equal_keys = Arc::new(EqualKeys::default());
     rules.extend(Optimizer::new().rules.into_iter().map(|rule| if rule.name() == equal_keys.name() { equal_keys.clone() } else { rule }));
     let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
-    let context = SessionContext::new_with_state(state);
+    let mut context = SessionContext::new_with_state(state);
+    context.register_expr_planner(Arc::new(Signed))?;
     super::functions(&context);
     Ok(context)
 }

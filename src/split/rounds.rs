@@ -43,8 +43,16 @@ impl<R: Lanes> Run<'_, R> {
                 self.places[*begin] = self.places[*from];
             }
             if let End::Empty { rows, .. } = recursion.end {
+                let next = next.swap_remove(0);
+                let before = &all[all.len() - 1];
+                if !ended && round > 1 && next.num_rows() == before.num_rows() && next.columns() == before.columns() {
+                    return Err(Error::new(format!(
+                        "a recursive query does not end: round {round} has the frozen columns of the round before"
+                    ))
+                    .hint("end it by frozen columns, such as a counter: WHERE round < 100"));
+                }
                 stacked.push(self.places[rows]);
-                all.push(next.swap_remove(0));
+                all.push(next);
             }
             if ended {
                 break;

@@ -72,7 +72,7 @@ pub struct Step {
 }
 
 /// Runs all steps. `observe` sees each; when it returns false the run is cancelled, which is not an error.
-/// Fails when an objective is NULL or not finite; the operator is then found by the caller.
+/// Fails when an objective is NULL or not finite (the operator is then found by the caller), or when its gradient is not finite.
 pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize, observe: &mut dyn FnMut(Step) -> bool) -> Result<bool> {
     let start = Instant::now();
     let mut optimizer = settings.optimizer.state::<R>(program.parameters.iter().map(|p| program.machine.parameter_mut(p.slot).len()));
@@ -90,6 +90,11 @@ pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize,
             return Err(Error::new(format!("the objective became {what}")).at(Place::Step { step, operator: "the objective".into() }));
         }
         let gradient_norm = update(program, &mut optimizer, sign);
+        if !gradient_norm.is_finite() {
+            return Err(Error::new(format!("the gradient became {gradient_norm} in step {step}"))
+                .at(Place::Expression("the objective".into()))
+                .hint("keep the arguments of LN, SQRT and / away from 0; the database keeps its values"));
+        }
         let elapsed = start.elapsed();
         let line = Step {
             step,

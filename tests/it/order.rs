@@ -281,3 +281,20 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
         fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m WHERE x > a) t)"), &pieces).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_of_ranks_has_a_sign() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE t (id BIGINT, x DOUBLE); INSERT INTO t VALUES (1, 1), (2, 3), (3, 2);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    let query = "SELECT id, RANK() OVER (ORDER BY a * x) - ROW_NUMBER() OVER (ORDER BY id DESC) AS d FROM t, m ORDER BY id";
+    assert_eq!(rows(&s, query).await, "1|-2\n2|1\n3|1");
+    let query = format!("SELECT SUM(ABS(q.d)) FROM ({query}) q");
+    assert_eq!(rows(&s, &query).await, "4");
+    let relaxed = rows(&s, &format!("RELAX (temperature => 1e-6, scale => 'none') {query}")).await;
+    assert_eq!(relaxed.split('|').next(), Some("4.0"));
+}

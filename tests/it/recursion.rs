@@ -103,4 +103,6 @@ async fn recursions_without_end_or_within_each_other_are_refused() {
          SELECT c.n + 1, m.a FROM ({inner}) c, m WHERE c.n < 5) SELECT SUM(h) FROM outer_rounds"
     );
     fails(&s, &format!("TRAIN MINIMIZE ({nested})"), &["inside the rounds of another", "hint"]).await;
+    let endless = "WITH RECURSIVE t AS (SELECT m.a AS v FROM m UNION ALL SELECT v * m.b FROM t, m WHERE v < 1.5) SELECT SUM(v) FROM t";
+    fails(&s, &format!("TRAIN MINIMIZE ({endless})"), &["a recursive query does not end", "such as a counter"]).await;
 }

@@ -137,14 +137,68 @@ async fn a_branch_that_is_not_taken_does_not_spoil_the_gradient() {
     }
     // A group without rows has no quotient.
     run(&s, "CREATE TABLE p (k BIGINT, x DOUBLE, z DOUBLE); INSERT INTO p VALUES (1, 1, 2), (1, 2, 4), (2, NULL, 3)").await;
-    let query = "SELECT SUM(t.v * t.v) FROM (SELECT p.k, SUM(p.z) / COUNT(*) AS v FROM p, m WHERE p.x > m.b GROUP BY p.k) t";
-    let row = rows(&s, &format!("GRADIENT OF ({query}) RELAX (temperature => 0.5, scale => 'none')")).await;
+    for aggregate in ["SUM(p.z) / COUNT(*)", "SUM(p.z) / SUM(p.x)", "MEDIAN(p.z)"] {
+        empty_group(&s, aggregate).await;
+    }
+}
+
+/// The slope of an aggregate of groups, one of which has no rows, is a central difference.
+async fn empty_group(s: &Session, aggregate: &str) {
+    run(s, "UPDATE m SET b = 0.5").await;
+    let query = format!("SELECT SUM(t.v * t.v) FROM (SELECT p.k, {aggregate} AS v FROM p, m WHERE p.x > m.b GROUP BY p.k) t");
+    let row = rows(s, &format!("GRADIENT OF ({query}) RELAX (temperature => 0.5, scale => 'none')")).await;
     let slope: f64 = row.rsplit('|').next().and_then(|x| x.parse().ok()).expect("a slope");
     let at = async |b: f64| -> f64 {
-        run(&s, &format!("UPDATE m SET b = {b}")).await;
-        let row = rows(&s, &format!("RELAX (temperature => 0.5, scale => 'none') {query}")).await;
+        run(s, &format!("UPDATE m SET b = {b}")).await;
+        let row = rows(s, &format!("RELAX (temperature => 0.5, scale => 'none') {query}")).await;
         row.split('|').next().and_then(|x| x.parse().ok()).expect("a value")
     };
     let difference = (at(0.5 + 1e-5).await - at(0.5 - 1e-5).await) / 2e-5;
-    assert!((slope - difference).abs() < 1e-6 * slope.abs(), "{slope} is not {difference}");
+    assert!((slope - difference).abs() < 1e-6 * slope.abs(), "{aggregate}: {slope} is not {difference}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_certain_leaves_the_gradient_of_any_and_of_all() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE r (x DOUBLE); INSERT INTO r VALUES (100), (0.4);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    // One certain row decides; the other has no say.
+    for query in [
+        "SELECT CAST(BOOL_OR(x > a) AS DOUBLE) FROM r, m",
+        "SELECT COUNT(*) FROM m WHERE EXISTS (SELECT 1 FROM r WHERE x > a)",
+        "SELECT COUNT(*) FROM m WHERE NOT EXISTS (SELECT 1 FROM r WHERE x > a)",
+        "SELECT CAST(BOOL_AND(x < a) AS DOUBLE) FROM r, m",
+    ] {
+        let row = rows(&s, &format!("GRADIENT OF ({query}) RELAX (temperature => 0.5, scale => 'none')")).await;
+        let slope: f64 = row.rsplit('|').next().and_then(|x| x.parse().ok()).expect("a slope");
+        assert!(slope.abs() < 1e-12, "{query}: {row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn moments_of_a_partition_are_those_of_its_group() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE r (g BIGINT, x DOUBLE, z DOUBLE); INSERT INTO r VALUES (1, 1, 2), (1, 4, 3), (1, 2, 5), (2, 3, 1), (2, 7, 2);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    for moment in ["STDDEV(x * a)", "VAR_POP(x * a)", "CORR(x * a, z)", "COVAR_POP(x * a, z * a)"] {
+        let options = "RELAX (temperature => 1e-6, scale => 'none')";
+        let window = format!("SELECT SUM(t.v) FROM (SELECT {moment} OVER (PARTITION BY g) AS v FROM r, m) t");
+        let group = format!("SELECT SUM(t.v * t.n) FROM (SELECT {moment} AS v, COUNT(*) AS n FROM r, m GROUP BY g) t");
+        let gradient = async |query: &str| rows(&s, &format!("GRADIENT OF ({query})")).await;
+        let number = |row: &str| row.rsplit('|').next().and_then(|x| x.parse::<f64>().ok()).expect("a slope");
+        let (of_window, of_group) = (gradient(&window).await, gradient(&group).await);
+        assert!((number(&of_window) - number(&of_group)).abs() < 1e-12, "{moment}: {of_window} is not {of_group}");
+        let relaxed = rows(&s, &format!("{options} {window}")).await;
+        let exact: f64 = rows(&s, &window).await.parse().expect("a number");
+        let relaxed: f64 = relaxed.split('|').next().and_then(|x| x.parse().ok()).expect("a number");
+        assert!((relaxed - exact).abs() < 1e-9, "{moment}: {relaxed} is not {exact}");
+    }
 }

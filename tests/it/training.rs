@@ -901,3 +901,19 @@ async fn a_query_without_a_relaxation_learns_by_perturbation() {
     // The way out is named where a query has no relaxation.
     fails(&s, &wrong(""), &["hint: "]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gradient_that_is_infinite_stops_the_run_and_changes_nothing() {
+    let s = session().await;
+    run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5 CHECK (a BETWEEN 0 AND 1)); INSERT INTO m DEFAULT VALUES").await;
+    for steps in [1, 5] {
+        fails(
+            &s,
+            &format!("TRAIN MAXIMIZE (SELECT sqrt(a - 0.5) FROM m) FOR {steps} STEPS"),
+            &["the gradient became inf in step 1", "SQRT"],
+        )
+        .await;
+        fails(&s, "GRADIENT OF (SELECT sqrt(a - 0.5) FROM m)", &["the gradient with respect to m.a is inf"]).await;
+        assert_eq!(rows(&s, "SELECT a FROM m").await, "0.5");
+    }
+}

@@ -88,6 +88,11 @@ impl Segment {
         }
     }
 
+    /// Whether it is infinite where a segment has no row.
+    pub fn can_be_infinite(self) -> bool {
+        matches!(self, Segment::Root { .. })
+    }
+
     /// Whether there is one number for each segment, not one for each of its rows.
     pub fn is_of_parent(self) -> bool {
         matches!(self, Segment::Root { .. } | Segment::Extremum { .. } | Segment::Stack { unstacked: false, .. })
@@ -185,8 +190,8 @@ pub(super) fn adjoints(graph: &Graph, value: Value, segment: Segment, segments: 
             let per_unit = graph.divide(share, unit);
             let spread = graph.to_rows(share, segments);
             vec![
-                (scores, child, graph.gate(slope, spread)),
-                (weights, child, graph.multiply(degree, graph.to_rows(per_unit, segments))),
+                (scores, child, graph.gate(spread, slope)),
+                (weights, child, graph.gate(graph.to_rows(per_unit, segments), degree)),
                 (target, parent, graph.unary(Unary::Negate, per_unit)),
             ]
         }
