@@ -137,7 +137,13 @@ impl Splitter<'_> {
                 let right = Expr::Column(Column::from(inner.qualified_field(0)));
                 let nullable = need == Need::Value && (value.nullable(schema)? || inner.field(0).is_nullable());
                 let compared = BinaryExpr::new(Box::new(Expr::OuterReferenceColumn(field, value_column(value))), op, Box::new(right));
-                self.any(&mut pairs, &Expr::BinaryExpr(compared), inner, nullable)?
+                let compared = Expr::BinaryExpr(compared);
+                // Groups and sets within the sub-query carry only the number of the outer row.
+                self.contexts.push(context.clone());
+                let met = self.with_outer(pairs, [&compared]);
+                self.contexts.pop();
+                pairs = met?;
+                self.any(&mut pairs, &compared, inner, nullable)?
             }
             _ => vec![None],
         };

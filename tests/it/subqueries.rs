@@ -1,5 +1,6 @@
 //! Sub-queries, outer joins and sets over live relations: their degrees, written out by hand.
 
+use crate::laws::{limit_of, slope_of};
 use crate::{fails, rows, run, session};
 use nabladb::Session;
 
@@ -367,5 +368,33 @@ async fn lateral_sub_queries_of_every_shape_run_exactly() {
         ),
     ] {
         assert_eq!(rows(&s, sql).await, expected, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_in_groups_or_sets_of_a_sub_query() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE r (k BIGINT, x DOUBLE); INSERT INTO r VALUES (1, 0.2), (2, 0.7), (3, 0.9), (NULL, 1.5), (2, 0.1);
+         CREATE TABLE q (k BIGINT, u DOUBLE); INSERT INTO q VALUES (1, 0.9), (1, 0.8), (2, 0.3), (2, 0.1), (NULL, 2.0), (4, 3.0);
+         CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.25, b DOUBLE LEARNABLE DEFAULT 1.1); INSERT INTO m DEFAULT VALUES",
+    )
+    .await;
+    for set in [
+        "SELECT DISTINCT q.k FROM q WHERE q.u > m.a",
+        "SELECT q.k FROM q GROUP BY q.k HAVING SUM(q.u * m.b) > 1",
+        "SELECT q.k FROM q WHERE q.u > m.a UNION SELECT 3",
+    ] {
+        for query in [
+            format!("SELECT COUNT(*) FROM r, m WHERE r.k IN ({set})"),
+            format!("SELECT COUNT(*) FROM r, m WHERE r.k NOT IN ({set}) AND r.x > m.a"),
+        ] {
+            let mut relaxed = s
+                .relaxed(&format!("TRAIN MINIMIZE ({query}) RELAX (temperature => 0.5, scale => 'none')"))
+                .await
+                .unwrap_or_else(|e| panic!("{query}\n{e}"));
+            assert!(limit_of(&mut relaxed, &query, 1e-6).await && slope_of(&mut relaxed, &query) > 0);
+        }
     }
 }
