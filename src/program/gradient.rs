@@ -64,11 +64,17 @@ impl<'g> Sweep<'g> {
             let node = graph.node(Value(i as u32));
             live[i] = live[i] || (!node.op.is_leaf() && node.op.operands().any(|v| live[v.0 as usize]));
         }
-        let mut infinite = vec![false; live.len()];
+        let (mut given, mut infinite) = (vec![false; live.len()], vec![false; live.len()]);
         for i in 0..infinite.len() {
             let op = graph.node(Value(i as u32)).op;
+            // What is made of the run's settings alone, such as 1 / T.
+            given[i] = match op {
+                Op::Parameter(_) | Op::Residual(_) => false,
+                _ => op.operands().all(|v| given[v.0 as usize]),
+            };
             let known = matches!(op, Op::Residual(slot) if graph.0.borrow().infinite.contains(&slot));
-            infinite[i] = known || can_be_infinite(op) && (is_unbounded(op) || op.operands().any(|v| infinite[v.0 as usize]));
+            let made = || is_unbounded(op) || op.operands().any(|v| infinite[v.0 as usize]);
+            infinite[i] = known || (!given[i] && can_be_infinite(op) && made());
         }
         let mut readers = vec![0u32; live.len()];
         let (mut stack, mut seen) = (vec![output], HashSet::from([output]));
