@@ -81,7 +81,7 @@ impl Line {
         Self { strip, steps, domains, starts, places, within, passing }
     }
 
-    /// The step of a strip that is a whole-segment operation and nothing else.
+    /// What computes a stage, if it is a whole-segment operation.
     pub fn step(&self, stage: usize) -> Option<&Step> {
         self.steps[stage].as_ref()
     }

@@ -1,4 +1,5 @@
-//! Differences of numbers without a sign, such as ranks and counts, have one: as in PostgreSQL, where all integers do.
+//! Differences of numbers without a sign, such as ranks, have one: as in PostgreSQL, where all integers do. A number that no
+//! BIGINT holds is then an error, where the difference of two ranks used to wrap around without a word.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
