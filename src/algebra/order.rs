@@ -1,4 +1,4 @@
-//! The order of rows by a live key, and what a row's place in it is worth.
+//! The order of rows, and what a row's place in it is worth.
 
 use super::Expression;
 
@@ -9,10 +9,11 @@ pub enum Running {
     Sum,
 }
 
-/// The order of the rows of a partition by a live key.
+/// The order of the rows of a partition.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Order {
-    pub key: Expression,
+    /// A live number; `None` where the order is frozen: the skeleton leaves the rows in it.
+    pub key: Option<Expression>,
     pub descending: bool,
     pub nulls_first: bool,
     /// The residual that holds how many rows of the SQL partition an earlier, frozen key puts before those of this one.

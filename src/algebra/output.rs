@@ -28,14 +28,14 @@ impl Output {
         match &self.value {
             OutputValue::Row(e) | OutputValue::Array(e) => vec![e.clone()],
             OutputValue::Stacked { .. } => vec![],
-            OutputValue::Ranked { order, .. } => [order.key.clone()].into_iter().chain(order.before.map(Expression::Residual)).collect(),
+            OutputValue::Ranked { order, .. } => order.key.iter().cloned().chain(order.before.map(Expression::Residual)).collect(),
             OutputValue::Aggregate { argument, filter, .. } | OutputValue::Running { argument, filter, .. } => {
                 let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
                 argument.iter().cloned().chain(filter).collect()
             }
             OutputValue::First { value, order, filter, .. } => {
                 let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
-                [value.clone(), order.key.clone()].into_iter().chain(filter).collect()
+                [value.clone()].into_iter().chain(order.key.clone()).chain(filter).collect()
             }
             OutputValue::Moment { x, y, filter, .. } => {
                 let filter = filter.clone().map(|p| Expression::Degree(Box::new(p)));
@@ -59,7 +59,7 @@ impl Output {
             OutputValue::Row(e) | OutputValue::Array(e) => number(e, with),
             OutputValue::Stacked { .. } => {}
             OutputValue::Ranked { order, .. } => {
-                number(&mut order.key, with);
+                order.key.iter_mut().for_each(|e| number(e, with));
                 if let (Some(_), Some(Expression::Residual(slot))) = (order.before, order.before.and_then(|_| with.next())) {
                     order.before = Some(slot);
                 }
@@ -70,7 +70,7 @@ impl Output {
             }
             OutputValue::First { value, order, filter, .. } => {
                 number(value, with);
-                number(&mut order.key, with);
+                order.key.iter_mut().for_each(|e| number(e, with));
                 predicate(filter, with);
             }
             OutputValue::Moment { x, y, filter, .. } => {

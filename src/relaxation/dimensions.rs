@@ -2,7 +2,7 @@
 //! where rows lie one after another; what a matrix or an image is made of, the declarations and the rows say.
 
 use super::Workplace;
-use crate::algebra::{Expression, Numbers, OutputValue, Source, Vector};
+use crate::algebra::{Aggregate, Expression, Numbers, OutputValue, Source, Vector};
 use crate::program::{Convolution, Lanes, Pooling};
 
 impl<R: Lanes> Workplace<'_, R> {
@@ -41,6 +41,7 @@ impl<R: Lanes> Workplace<'_, R> {
             }
             OutputValue::Array(_) => None,
             OutputValue::Stacked { stages, column } => self.all.finished[stages[0]].dimensions[*column].clone(),
+            OutputValue::Aggregate { aggregate: Aggregate::Sum | Aggregate::Avg, argument: Some(value), .. } => self.dimensions_of(value),
             _ => Some(vec![]),
         }
     }

@@ -66,7 +66,8 @@ impl<R: Lanes> Workplace<'_, R> {
         let degree = filter.map(|p| self.truth(p));
         let weight = self.both(weight, degree);
         let weight = if ignore_nulls { self.both(weight, x.presence) } else { weight };
-        let rows = self.scored(order, weight);
+        let key = order.key.as_ref().expect("the order of a first value is live");
+        let rows = self.scored(key, order, weight);
         let first = self.among(&rows, order, 1.0);
         let share = self.both(weight, Some(first)).unwrap_or(first);
         let known = self.both(Some(share), x.presence.filter(|_| !ignore_nulls)).unwrap_or(share);

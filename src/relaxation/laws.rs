@@ -74,6 +74,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "SELECT AVG(r.z) FILTER (WHERE r.y > m.b) + COUNT(*) FILTER (WHERE r.x > m.a) FROM r, m",
     },
     Relaxation {
+        name: "SUM, AVG of vectors",
+        meaning: "weighted moments of each element",
+        example: "SELECT SUM(inner_product(t.v, t.v)) + SUM(array_sum(t.s)) FROM (SELECT r.g, AVG(e.v) AS v, SUM(array_scale(e.v, r.z)) AS s FROM r JOIN e ON r.k = e.id, m WHERE r.x > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
         name: "GROUP BY frozen keys",
         meaning: "segment-reduce; presence 1 - prod(1 - w)",
         example: "SELECT SUM(t.n * t.n + t.n) FROM (SELECT r.g, SUM(r.z * m.b) AS n FROM r, m WHERE r.x > m.a GROUP BY r.g) t",
@@ -278,6 +283,21 @@ pub const RELAXATIONS: &[Relaxation] = &[
         example: "SELECT SUM(t.z) FROM (SELECT DISTINCT ON (r.k) r.z FROM r, m WHERE r.x IS NOT NULL AND r.y IS NOT NULL ORDER BY r.k, r.x * m.b + r.y) t",
     },
     Relaxation {
+        name: "ORDER BY a frozen value with LIMIT, over a live filter",
+        meaning: "rows until their weights add up to k: m = min(1, max(0, k - c) / w), c the weight of the rows before",
+        example: "SELECT SUM(t.z * t.z) FROM (SELECT r.z FROM r, m WHERE r.x > m.a OR r.y < m.b ORDER BY r.g, r.id LIMIT 9 OFFSET 2) t",
+    },
+    Relaxation {
+        name: "ROW_NUMBER, RANK in a frozen order, over a live filter",
+        meaning: "1 + the weight of the rows before",
+        example: "SELECT SUM(t.z * t.n) + SUM(t.z / t.k) FROM (SELECT r.z, ROW_NUMBER() OVER (PARTITION BY r.g ORDER BY r.id) AS n, RANK() OVER (ORDER BY r.k DESC) AS k FROM r, m WHERE r.x > m.a) t",
+    },
+    Relaxation {
+        name: "FIRST_VALUE, LAST_VALUE, DISTINCT ON by a frozen order, over a live filter",
+        meaning: "the mean over the first rows, of which there is one",
+        example: "SELECT SUM(t.a * t.a) + SUM(t.b) + (SELECT COUNT(*) FROM (SELECT DISTINCT ON (r.k) r.z FROM r, m WHERE r.y > m.a ORDER BY r.k, r.id) u) FROM (SELECT r.g, FIRST_VALUE(r.z * m.b ORDER BY r.id) AS a, LAST_VALUE(r.z ORDER BY r.y, r.id) AS b FROM r, m WHERE r.x > m.a GROUP BY r.g) t",
+    },
+    Relaxation {
         name: "RANK",
         meaning: "1 + sum over the other rows of w F((s_j - s_i) / T scale)",
         example: "SELECT SUM(t.z / (1 + t.n)) FROM (SELECT r.z, RANK() OVER (PARTITION BY r.g ORDER BY r.x * m.b + r.y DESC) AS n FROM r, m WHERE r.y > m.a) t",
@@ -316,6 +336,11 @@ pub const RELAXATIONS: &[Relaxation] = &[
         name: "SUM, COUNT over a frame of rows with weights",
         meaning: "running sums of w x and w",
         example: "SELECT SUM(t.a * t.z) + SUM(t.n) FROM (SELECT r.z, SUM(r.z * m.b) OVER (PARTITION BY r.g ORDER BY r.id) AS a, COUNT(*) OVER (ORDER BY r.id DESC) AS n FROM r, m WHERE r.x > m.a) t",
+    },
+    Relaxation {
+        name: "MIN, MAX over a frame",
+        meaning: "expected extremum of the rows of each frame",
+        example: "SELECT SUM(t.a * t.z) + SUM(t.b) FROM (SELECT r.z, MAX(r.x * m.b + r.y) OVER (PARTITION BY r.g ORDER BY r.id) AS a, MIN(r.z * m.c) OVER (ORDER BY r.k RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS b FROM r, m WHERE r.x > m.a) t",
     },
     Relaxation {
         name: "aggregates of a partition",

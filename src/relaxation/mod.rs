@@ -17,6 +17,7 @@ mod image;
 mod laws;
 mod logic;
 mod moment;
+mod place;
 mod quantile;
 mod rank;
 mod scale;

@@ -10,7 +10,7 @@
 
 use super::comparison::Boundary;
 use super::{Number, Workplace};
-use crate::algebra::{Order, Ranking};
+use crate::algebra::{Expression, Order, Ranking};
 use crate::program::{Lanes, Segments, Value};
 use crate::scalar::{Binary, Unary};
 
@@ -31,7 +31,8 @@ pub(super) struct Scored {
 
 impl<R: Lanes> Workplace<'_, R> {
     pub(super) fn ranked(&mut self, ranking: Ranking, order: &Order, weight: Option<Value>, label: &str) -> Number {
-        let rows = self.scored(order, weight);
+        let Some(key) = &order.key else { return self.place_in_order(ranking, weight, label) };
+        let rows = self.scored(key, order, weight);
         let exact = self.exactly(&rows);
         let ties = if order.ties_broken { "; later keys of the order only break ties" } else { "" };
         let became = match ranking {
@@ -56,9 +57,9 @@ impl<R: Lanes> Workplace<'_, R> {
         Number { value, presence: None }
     }
 
-    pub(super) fn scored(&mut self, order: &Order, weight: Option<Value>) -> Scored {
+    pub(super) fn scored(&mut self, key: &Expression, order: &Order, weight: Option<Value>) -> Scored {
         let graph = self.graph();
-        let key = self.numeric(&order.key);
+        let key = self.numeric(key);
         let value = self.guarded(key, 0.0);
         let value = self.through(value);
         let score = if order.descending { value } else { graph.unary(Unary::Negate, value) };

@@ -10,8 +10,9 @@ use crate::program::{Machine, Slot};
 use crate::relaxation::{self, Kept, Relaxed as RelaxedRows, Softness};
 use crate::split::{AnswerColumn, Materialized, Part};
 use crate::table;
-use arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
@@ -61,18 +62,39 @@ fn answer(materialized: Materialized<f64>, columns: &[Column], settings: (Softne
         live_column(&every_row(values, width, count), &every_row(presence, 1, count), width, column)
     };
     let (mut fields, mut arrays) = (vec![], vec![]);
-    for column in &answer {
-        let array = match column.part {
-            Part::Frozen(place) => frozen.column(place).clone(),
-            Part::Live(output) => live(output, Some(column))?,
-        };
+    let array = |part: Part, column: Option<&AnswerColumn>| match part {
+        Part::Frozen(place) => Ok(frozen.column(place).clone()),
+        Part::Live(output) => live(output, column),
+    };
+    for column in &answer.columns {
+        if column.name == WEIGHT {
+            return Err(Error::new(format!("a column of the name {WEIGHT}, which RELAX gives to the weight of the rows"))
+                .hint("give it another name: SELECT ... AS other"));
+        }
+        let array = array(column.part, Some(column))?;
         fields.push(Field::new(&column.name, array.data_type().clone(), true));
         arrays.push(array);
     }
     fields.push(Field::new(WEIGHT, DataType::Float64, true));
     arrays.push(live(relaxed.outputs.len() - 1, None)?);
     let options = RecordBatchOptions::new().with_row_count(Some(count));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?)
+    let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)?;
+    let keys = answer.order.iter().map(|key| Ok((array(key.part, None)?, key.descending, key.nulls_first)));
+    in_order(&rows, keys.collect::<Result<Vec<_>>>()?)
+}
+
+/// The rows sorted by these columns, each descending or not and with NULLs first or not.
+fn in_order(rows: &RecordBatch, keys: Vec<(ArrayRef, bool, bool)>) -> Result<RecordBatch> {
+    if keys.is_empty() {
+        return Ok(rows.clone());
+    }
+    let keys = keys.into_iter().map(|(values, descending, nulls_first)| {
+        let options = Some(SortOptions { descending, nulls_first });
+        SortColumn { values, options }
+    });
+    let number: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..rows.num_rows() as u64));
+    let keys: Vec<SortColumn> = keys.chain([SortColumn { values: number, options: None }]).collect();
+    Ok(take_record_batch(rows, &lexsort_to_indices(&keys, None)?)?)
 }
 
 /// The numbers of every row, where one row may stand for all.

@@ -80,7 +80,7 @@ async fn explained(query: &Relaxed, how: How, objective: Objective) -> Result<Ve
         return objective_lines(split.materialize::<f32>(&skeletons).await?, &columns, &how, &names);
     }
     let materialized = split.materialize::<f64>(&skeletons).await?;
-    if materialized.answer.0.is_empty() {
+    if materialized.answer.0.columns.is_empty() {
         return objective_lines(materialized, &columns, &how, &names);
     }
     let stages = Stages::of(&materialized);

@@ -141,7 +141,7 @@ pub(super) fn learn<R: Lanes>(
     clauses: &Clauses,
     observe: &mut dyn FnMut(Step) -> bool,
 ) -> Result<Option<Learned>> {
-    resolution::<R>(clauses)?;
+    resolution::<R>(clauses.temperature.first.min(clauses.temperature.last))?;
     let mut ready = ready(materialized, &columns, clauses.softness, clauses.temperature.first, clauses.batch.is_some())?;
     let rows = ready.program.sample.as_ref().map_or(ready.rows, |s| s.rows);
     let per_epoch = clauses.batch.map_or(1, |b| rows.div_ceil(b.max(1)).max(1)) as u64;
@@ -207,12 +207,11 @@ fn must_reach(columns: &[Column], reached: &[usize], notes: &[Note]) -> Result<(
 }
 
 /// A temperature must be larger than the rounding of the numbers that it divides.
-fn resolution<R: Lanes>(clauses: &Clauses) -> Result<()> {
+pub(super) fn resolution<R: Lanes>(lowest: f64) -> Result<()> {
     let finest = 16.0 * if size_of::<R>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON };
-    let lowest = clauses.temperature.first.min(clauses.temperature.last);
     if lowest < finest {
         let kind = if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" };
-        return Err(Error::new(format!("the temperature {lowest} is below the resolution of {kind} columns"))
+        return Err(Error::new(format!("the temperature {lowest:e} is below the resolution of {kind} columns"))
             .hint(format!("use at least {finest:.1e}")));
     }
     Ok(())

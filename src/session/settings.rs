@@ -1,6 +1,7 @@
 //! The clauses of TRAIN as settings: known options, in their ranges. All that is wrong is said at once.
 
 use super::create::place;
+use super::learn::resolution;
 use crate::error::{Error, Result};
 use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Relaxed, Train, nearest};
 use crate::relaxation::{Logic, Softness};
@@ -67,7 +68,9 @@ pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
     let mut options = Options::new(&query.options);
     let (temperature, softness) = (temperature(&mut options), softness(&mut options));
     let refusals = query.refusals.iter().cloned().chain(options.finish("RELAX"));
-    Error::all(refusals).map_or(Ok((softness, temperature)), Err)
+    Error::all(refusals).map_or(Ok(()), Err)?;
+    resolution::<f64>(temperature)?;
+    Ok((softness, temperature))
 }
 
 /// `estimator => 'perturbed', samples => m`: m exact runs a step, in pairs.

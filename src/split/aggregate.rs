@@ -55,6 +55,9 @@ impl Splitter<'_> {
                 aggregation.keys[at] = key;
             }
         }
+        for at in 0..aggregation.aggregates.len() {
+            input = self.first_by_place(&mut aggregation, at, input)?;
+        }
         let mut distinct = false;
         for e in aggregation.aggregates.iter().filter(|e| is_distinct(e)) {
             distinct |= !input.weight.is_empty() || self.is_live_expression(e, &aggregation.schema, &input)?;
@@ -270,14 +273,17 @@ impl Splitter<'_> {
     ) -> Result<Output> {
         let keys = self.sort_keys(&params.order_by, schema, input)?;
         let Some((Slot::Live(key), rest)) = keys.split_first().map(|(key, rest)| (key.value.clone(), rest)) else {
-            return Err(Error::new(format!("{} over a live relation, by an order that is not live first", e.human_display()))
-                .at(place(e))
-                .hint("ORDER BY a live value, or keep the rows with ROW_NUMBER() OVER (...) = 1 in a sub-query"));
+            return Err(Error::new(format!(
+                "{} over a live relation, by a frozen key before a live one or without an order",
+                e.human_display()
+            ))
+            .at(place(e))
+            .hint("ORDER BY a live value, or keep the rows with ROW_NUMBER() OVER (...) = 1 in a sub-query"));
         };
         let [value] = params.args.as_slice() else { return Err(Error::new(format!("{name} takes one argument")).at(place(e))) };
         let (first, last) = (&keys[0], name == "last_value");
         let order = Order {
-            key: number(key),
+            key: Some(number(key)),
             descending: first.descending != last,
             nulls_first: first.nulls_first != last,
             before: None,

@@ -1,21 +1,25 @@
 //! Window functions of live values over a frozen order: the exact engine says which rows a frame has, as row numbers of a
-//! finished stage. SUM, AVG and COUNT are differences of running sums, LAG and its like read another row, and an aggregate of
-//! the whole partition is one number for all its rows.
+//! finished stage. SUM, AVG and COUNT are differences of running sums, MIN and MAX go over the rows of each frame, LAG and its
+//! like read another row, and an aggregate of the whole partition is one number for all its rows.
 
+use super::expression::{is_list, vectors};
 use super::join::only_where;
 use super::order::frozen_key;
-use super::relation::{Key, Live, Relation, Slot, place};
+use super::relation::{Key, Known, Live, Relation, Slot, place};
 use super::rows::{number, product};
 use super::{Splitter, column, column_name};
-use crate::algebra::{Expression, Grouping, Output, OutputValue, Predicate, Running, Source};
+use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate, Running, Source};
 use crate::error::{Error, Result};
 use crate::scalar::Binary;
-use datafusion::common::DFSchema;
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, JoinType};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_nested::range::gen_series;
 use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{AggregateFunction, NullTreatment, WindowFunction};
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+    Expr, ExprFunctionExt, ExprSchemable, LogicalPlanBuilder, SortExpr, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, cast, lit,
 };
 use std::collections::BTreeMap;
 
@@ -45,6 +49,9 @@ impl Splitter<'_> {
             WindowFunctionDefinition::AggregateUDF(udf) if matches!(udf.name(), "sum" | "avg" | "count") && !params.distinct => {
                 self.running(e, function, schema, input, (partition, keys))
             }
+            WindowFunctionDefinition::AggregateUDF(udf) if matches!(udf.name(), "min" | "max") => {
+                self.extremum(e, function, schema, input, (partition, keys))
+            }
             WindowFunctionDefinition::WindowUDF(udf)
                 if matches!(udf.name(), "lag" | "lead" | "first_value" | "last_value" | "nth_value") =>
             {
@@ -52,7 +59,7 @@ impl Splitter<'_> {
             }
             _ => Err(Error::new(format!("the window function {} over a live relation has no relaxation yet", e.human_display()))
                 .at(place(e))
-                .hint("over a frame SUM, AVG, COUNT, LAG, LEAD, FIRST_VALUE, LAST_VALUE and NTH_VALUE have one, and aggregates of a whole partition")),
+                .hint("over a frame SUM, AVG, COUNT, MIN, MAX, LAG, LEAD, FIRST_VALUE, LAST_VALUE and NTH_VALUE have one, and aggregates of a whole partition")),
         }
     }
 
@@ -95,31 +102,92 @@ impl Splitter<'_> {
         mut input: Relation,
         (partition, keys): (Vec<usize>, Vec<Key>),
     ) -> Result<Relation> {
-        let (params, name) = (&function.params, function.fun.name());
-        if !input.weight.is_empty() && counts_rows(&params.window_frame) {
+        let outputs = self.running_sums(e, function, schema, &mut input)?;
+        let added = outputs.len();
+        let Framed { mut relation, stage, bounds, .. } = self.framed(e, function, input, (partition, keys), outputs)?;
+        let value = over_frame(function.fun.name(), bounds, self.stages[stage].outputs.len() - added);
+        relation.columns.push(Slot::Live(Live::Number(value)));
+        Ok(relation)
+    }
+
+    /// Ends a stage in a frozen order within partitions, with further outputs, and finds each row's frame in it.
+    fn framed(
+        &mut self,
+        e: &Expr,
+        function: &WindowFunction,
+        mut input: Relation,
+        (partition, keys): (Vec<usize>, Vec<Key>),
+        outputs: Vec<Output>,
+    ) -> Result<Framed> {
+        let frame = &function.params.window_frame;
+        if !input.weight.is_empty() && counts_rows(frame) {
             return Err(Error::new(format!("{} over a number of rows that a live filter weighs", e.human_display()))
                 .at(place(e))
                 .hint("a frame from or to the row at hand, or RANGE BETWEEN, does not depend on which rows are present"));
         }
-        let outputs = self.running_sums(e, function, schema, &mut input)?;
-        let added = outputs.len();
-        let order = self.place_in_order(&mut input, &partition, &keys)?;
-        let (mut relation, stage, row, passed) = self.partitions(input, (partition.clone(), vec![order]), outputs)?;
-        let by_place = params.window_frame.units == WindowFrameUnits::Rows;
-        let order = if by_place { vec![column(passed[&order]).sort(true, true)] } else { keys_again(&keys, &passed) };
-        let (first, last) = (self.fresh(), self.fresh());
-        let bounds = [(min_udaf(), first), (max_udaf(), last)].into_iter().map(|(udf, id)| {
+        let at = self.place_in_order(&mut input, &partition, &keys)?;
+        let sorted = [at].into_iter().chain(frozen_columns(&keys)).collect();
+        let (mut relation, stage, row, passed) = self.partitions(input, (partition.clone(), sorted), outputs)?;
+        let by_place = frame.units == WindowFrameUnits::Rows;
+        let order = if by_place { vec![column(passed[&at]).sort(true, true)] } else { keys_again(&keys, &passed) };
+        let bounds = (self.fresh(), self.fresh());
+        let ends = [(min_udaf(), bounds.0), (max_udaf(), bounds.1)].into_iter().map(|(udf, id)| {
             let over = Expr::from(WindowFunction::new(udf, vec![column(row)]))
                 .partition_by(partition.iter().map(|id| column(passed[id])).collect())
                 .order_by(order.clone())
-                .window_frame(params.window_frame.clone());
+                .window_frame(frame.clone());
             self.sources.insert(id, Source::Stage(stage));
             Ok(over.build()?.alias(column_name(id)))
         });
-        let bounds = bounds.collect::<Result<Vec<_>>>()?;
-        relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).window(bounds)?.build()?;
-        let value = over_frame(name, (first, last), self.stages[stage].outputs.len() - added);
-        relation.columns.push(Slot::Live(Live::Number(value)));
+        let ends = ends.collect::<Result<Vec<_>>>()?;
+        relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).window(ends)?.build()?;
+        Ok(Framed { relation, stage, row, bounds })
+    }
+
+    /// MIN and MAX over a frame: each row with each row of its frame, grouped by the former.
+    fn extremum(
+        &mut self,
+        e: &Expr,
+        function: &WindowFunction,
+        schema: &DFSchema,
+        mut input: Relation,
+        sorted: (Vec<usize>, Vec<Key>),
+    ) -> Result<Relation> {
+        let (params, label) = (&function.params, e.human_display().to_string());
+        let [argument] = params.args.as_slice() else { return Err(Error::new(format!("{label} takes one argument")).at(place(e))) };
+        if is_list(&argument.get_type(schema)?) {
+            return Err(vectors(e));
+        }
+        let value = self.number(argument, schema, &mut input)?;
+        let value = match params.filter.as_deref().map(|p| self.predicate(p, schema, &mut input)).transpose()? {
+            Some(p) => only_where(p, value),
+            None => value,
+        };
+        let weight = (!input.weight.is_empty()).then(|| product(input.weight.clone()));
+        let read: Vec<Output> =
+            [value].into_iter().chain(weight).map(|e| Output { value: OutputValue::Row(e), label: label.clone() }).collect();
+        let count = read.len();
+        let Framed { mut relation, stage, row, bounds: (first, last) } = self.framed(e, function, input, sorted, read)?;
+        let own = self.stages[stage].outputs.len() - count;
+        let (number, member) = (self.fresh(), self.fresh());
+        relation.add(number, "row".into(), column(row));
+        relation.flush()?;
+        self.sources.insert(member, Source::Stage(stage));
+        let end = |id: usize| cast(column(id), DataType::Int64);
+        let members = gen_series(end(first), end(last), lit(1i64)).alias(column_name(member));
+        let plan = LogicalPlanBuilder::from(relation.plan.clone()).filter(column(first).is_not_null())?;
+        let plan = plan.project(vec![column(number), members])?.unnest_column(column_name(member))?;
+        let member_row = cast(column(member), DataType::UInt32).alias(column_name(member));
+        let plan = plan.project(vec![column(number), member_row])?.build()?;
+        let mut values = (own..own + count).map(|column| Expression::Input { input: member, column });
+        let argument = values.next();
+        let (weight, known) = (values.collect(), Known::default());
+        let pairs = Relation { plan, columns: vec![], weight, known, carried: vec![], ..relation.clone() };
+        let aggregate = if function.fun.name() == "min" { Aggregate::Min } else { Aggregate::Max };
+        let best = Output { value: OutputValue::Aggregate { aggregate, argument, filter: None }, label };
+        let best = self.end_stage(&pairs, Grouping::Each, vec![number], vec![best], vec![])?;
+        let (found, _) = self.join_stage(&mut relation, number, best, number, &[], JoinType::Left)?;
+        relation.columns.push(Slot::Live(Live::Number(Expression::Input { input: found, column: 0 })));
         Ok(relation)
     }
 
@@ -129,6 +197,11 @@ impl Splitter<'_> {
         let [argument] = params.args.as_slice() else {
             return Err(Error::new(format!("{} takes one argument", e.human_display())).at(place(e)));
         };
+        if !counts && is_list(&argument.get_type(schema)?) {
+            return Err(Error::new(format!("a running sum of vectors: {}", e.human_display()))
+                .at(place(e))
+                .hint("aggregate the whole partition, or elements such as v[1]"));
+        }
         let argument = if counts && !self.is_live_expression(argument, schema, input)? {
             self.count_argument(argument, schema, input)?
         } else {
@@ -178,7 +251,7 @@ impl Splitter<'_> {
         };
         let value = self.number(argument, schema, &mut input)?;
         let output = Output { value: OutputValue::Row(value), label: argument.human_display().to_string() };
-        let kept = (partition.clone(), keys.iter().filter_map(|k| if let Slot::Frozen(id) = k.value { Some(id) } else { None }).collect());
+        let kept = (partition.clone(), frozen_columns(&keys).collect());
         let (mut relation, stage, row, passed) = self.partitions(input, kept, vec![output])?;
         let at = self.stages[stage].outputs.len() - 1;
         let (found, there) = (self.fresh(), self.fresh());
@@ -205,6 +278,14 @@ impl Splitter<'_> {
     }
 }
 
+/// Rows in a frozen order, each with the columns that hold the first and the last row of its frame.
+struct Framed {
+    relation: Relation,
+    stage: usize,
+    row: usize,
+    bounds: (usize, usize),
+}
+
 /// The value over a frame, given the columns with its first and last row and the first of the running sums.
 fn over_frame(name: &str, (first, last): (usize, usize), base: usize) -> Expression {
     let difference = |output: usize| {
@@ -229,6 +310,10 @@ fn over_frame(name: &str, (first, last): (usize, usize), base: usize) -> Express
 fn keys_again(keys: &[Key], passed: &BTreeMap<usize, usize>) -> Vec<SortExpr> {
     let again = |k: &Key| if let Slot::Frozen(id) = k.value { Some(Key { value: Slot::Frozen(passed[&id]), ..k.clone() }) } else { None };
     keys.iter().filter_map(again).filter_map(|k| frozen_key(&k)).collect()
+}
+
+pub(super) fn frozen_columns(keys: &[Key]) -> impl Iterator<Item = usize> {
+    keys.iter().filter_map(|k| if let Slot::Frozen(id) = k.value { Some(id) } else { None })
 }
 
 fn is_unbounded(frame: &WindowFrame) -> bool {

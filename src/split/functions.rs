@@ -1,7 +1,7 @@
 //! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have ([`super::image`] has
-//! those of images).
+//! those of images, [`super::array_sum`] the aggregates).
 
-use super::image;
+use super::{array_sum, image};
 use crate::algebra::{LAYER_NORM_EPSILON, LEAST_LOGARITHM};
 use crate::error::{Error, Result};
 use crate::scalar::Unary;
@@ -22,6 +22,7 @@ pub fn register(context: &SessionContext) {
         context.register_udf(ScalarUDF::from(Elementwise { function: *f, signature: Signature::user_defined(Volatility::Immutable) }));
     }
     image::register(context);
+    array_sum::register(context);
     for kind in [Rows::MatVec, Rows::Softmax, Rows::LogSoftmax, Rows::LayerNorm] {
         context.register_udf(ScalarUDF::from(RowFunction { kind, signature: Signature::user_defined(Volatility::Immutable) }));
     }

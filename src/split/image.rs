@@ -30,9 +30,10 @@ struct ImageFunction {
 }
 
 /// An array of arrays, flat, with its shape.
-struct Nested {
-    dimensions: Vec<usize>,
-    values: Vec<f64>,
+#[derive(Debug)]
+pub(super) struct Nested {
+    pub dimensions: Vec<usize>,
+    pub values: Vec<f64>,
 }
 
 pub(super) fn register(context: &SessionContext) {
@@ -188,7 +189,7 @@ fn run(function: Vector, operands: &[Nested]) -> Result<Nested> {
 }
 
 /// How many arrays are in each other; 0 for a whole number.
-fn depth(kind: &DataType) -> Option<usize> {
+pub(super) fn depth(kind: &DataType) -> Option<usize> {
     match kind {
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => match item.data_type() {
             inner if inner.is_nested() => depth(inner).map(|d| d + 1),
@@ -206,7 +207,7 @@ fn shown(kind: &DataType) -> String {
     }
 }
 
-fn nested(depth: usize) -> DataType {
+pub(super) fn nested(depth: usize) -> DataType {
     (0..depth).fold(DataType::Float64, |inner, _| list_of(inner))
 }
 
@@ -229,7 +230,7 @@ fn read(list: &ArrayRef) -> Result<Nested> {
 }
 
 /// Rows of one depth as arrays of arrays.
-fn written(rows: &[Option<Nested>], depth: usize) -> ListArray {
+pub(super) fn written(rows: &[Option<Nested>], depth: usize) -> ListArray {
     let mut array: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().flatten().flat_map(|row| row.values.iter().copied())));
     for level in (0..depth).rev() {
         // Each array of the levels above has as many of this one as the row's shape says.

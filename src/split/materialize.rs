@@ -1,6 +1,6 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
-use super::{AnswerColumn, Skeleton, Split};
+use super::{AnswerRows, Skeleton, Split};
 use crate::algebra::{Column, FactorGroups, Grouping, Groups, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
 use crate::error::{Error, Place, Result};
 use crate::program::Lanes;
@@ -30,7 +30,7 @@ pub struct Materialized<R> {
     pub pipeline: Pipeline,
     pub rows: Vec<Rows<R>>,
     /// When rows were asked for: what their columns are, and the frozen ones.
-    pub answer: (Vec<AnswerColumn>, RecordBatch),
+    pub answer: (AnswerRows, RecordBatch),
     /// What the exact engine ran for each stage, and how long it took.
     pub plans: Vec<(String, Seconds)>,
 }
@@ -42,7 +42,7 @@ impl Split {
         run.all().await?;
         let Run { stages, places, rows, plans, frozen, .. } = run;
         let last = rows.last().map_or(0, Rows::count);
-        if last != 1 && self.answer.is_empty() {
+        if last != 1 && self.answer.columns.is_empty() {
             return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
                 .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
         }
@@ -280,7 +280,7 @@ fn index(array: &UInt32Array) -> Arc<[u32]> {
 }
 
 /// Rows x elements, 0 where a row is NULL, and the shape of a row.
-fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, Vec<usize>)> {
+pub(super) fn reals<R: Lanes>(array: &ArrayRef) -> Result<(Vec<R>, Vec<usize>)> {
     if !matches!(array.data_type(), DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)) {
         return Ok((scalars(array)?, vec![]));
     }

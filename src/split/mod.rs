@@ -8,7 +8,9 @@
 //! Splitting is pure: it runs nothing.
 
 mod aggregate;
+mod answer;
 mod array;
+mod array_sum;
 mod check;
 mod dependent;
 mod expression;
@@ -20,6 +22,7 @@ mod join;
 mod lateral;
 mod materialize;
 mod order;
+mod place;
 mod product;
 mod push_down;
 mod recursion;
@@ -32,6 +35,7 @@ mod subquery;
 mod table;
 mod window;
 
+pub use answer::{AnswerColumn, AnswerKey, AnswerRows, Part};
 pub use materialize::{Materialized, Seconds};
 pub use recursion::is_work_table;
 pub use rewrite::prepare;
@@ -44,7 +48,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use dependent::Context;
 use recursion::{Recursion, WorkTable};
-use relation::{Live, Relation, Slot};
+use relation::{Live, Relation};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use table::StageTable;
@@ -59,25 +63,7 @@ pub struct Split {
     pub reached: BTreeSet<usize>,
     /// Numbers of the stages that are scalar sub-queries: they have one row, or none.
     single: BTreeSet<usize>,
-    /// What the columns of the answer are, when its rows were asked for.
-    answer: Vec<AnswerColumn>,
-}
-
-/// A column of an answer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AnswerColumn {
-    pub name: String,
-    pub data_type: DataType,
-    pub part: Part,
-}
-
-/// Where a column of an answer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// A column that the last stage passes on, by number.
-    Frozen(usize),
-    /// An output of the last stage, by number.
-    Live(usize),
+    answer: AnswerRows,
 }
 
 /// The frozen part of a stage. It is run once, or once in each round: [`Split::materialize`] consumes it.
@@ -97,7 +83,7 @@ struct Skeleton {
 /// Splits the plan of an objective (prepared by [`prepare`]): one row, one number. `takes_steps` lets step functions of
 /// live values pass, for a run whose values are exact.
 pub fn split(plan: &LogicalPlan, tables: &[LiveTable], takes_steps: bool) -> Result<Split> {
-    split_by(tables, takes_steps, |splitter| splitter.objective(plan).map(|()| vec![]))
+    split_by(tables, takes_steps, |splitter| splitter.objective(plan).map(|()| AnswerRows::default()))
 }
 
 /// Splits a plan (prepared by [`prepare`]) whose rows are the answer. Its last live output is the weight of the rows.
@@ -105,7 +91,7 @@ pub fn split_rows(plan: &LogicalPlan, tables: &[LiveTable], takes_steps: bool) -
     split_by(tables, takes_steps, |splitter| splitter.answer(plan))
 }
 
-fn split_by(tables: &[LiveTable], takes_steps: bool, split: impl FnOnce(&mut Splitter) -> Result<Vec<AnswerColumn>>) -> Result<Split> {
+fn split_by(tables: &[LiveTable], takes_steps: bool, split: impl FnOnce(&mut Splitter) -> Result<AnswerRows>) -> Result<Split> {
     let mut splitter = Splitter {
         tables,
         takes_steps,
@@ -203,40 +189,6 @@ impl Splitter<'_> {
         let stage = self.close(&relation, Grouping::Rows, vec![], &mut expressions, vec![], vec![])?;
         self.stages[stage].outputs = row_outputs(expressions, &["the objective".into()]);
         Ok(())
-    }
-
-    /// Ends the last stage with the live columns and the weight of its rows.
-    fn answer(&mut self, plan: &LogicalPlan) -> Result<Vec<AnswerColumn>> {
-        let mut relation = self.relation(plan)?;
-        relation.flush()?;
-        let (mut columns, mut live, mut frozen, mut labels) = (vec![], vec![], vec![], vec![]);
-        for (slot, field) in relation.columns.iter().zip(plan.schema().fields()) {
-            let part = match slot {
-                Slot::Frozen(id) => {
-                    frozen.push(*id);
-                    Part::Frozen(frozen.len() - 1)
-                }
-                Slot::Live(value) => {
-                    live.push(rows::number(value.clone()));
-                    labels.push(field.name().clone());
-                    Part::Live(live.len() - 1)
-                }
-            };
-            columns.push(AnswerColumn { name: field.name().clone(), data_type: field.data_type().clone(), part });
-        }
-        live.push(Expression::Coalesce(vec![rows::product(relation.weight.clone()), Expression::Number(0.0)]));
-        labels.push("the weight".into());
-        let mut kept = frozen.clone();
-        kept.sort_unstable();
-        kept.dedup();
-        for column in &mut columns {
-            if let Part::Frozen(place) = &mut column.part {
-                *place = kept.binary_search(&frozen[*place]).unwrap_or_default();
-            }
-        }
-        let stage = self.close(&relation, Grouping::Rows, vec![], &mut live, kept, vec![])?;
-        self.stages[stage].outputs = row_outputs(live, &labels);
-        Ok(columns)
     }
 
     fn fresh(&mut self) -> usize {

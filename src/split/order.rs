@@ -1,7 +1,9 @@
-//! Orders by a live key: ORDER BY with LIMIT and OFFSET, DISTINCT ON, and comparisons of a rank with a number. A stage ends
-//! where rows are ranked. Frozen keys before the live one are grouped by; those after it only break ties.
+//! Orders: ORDER BY with LIMIT and OFFSET, DISTINCT ON, and comparisons of a rank with a number. A stage ends where rows are
+//! ranked. Of a live order, frozen keys before the live one are grouped by; those after it only break ties. A frozen order of
+//! rows that a live condition weighs is in [`super::place`].
 
 use super::expression::{is_list, vectors};
+use super::frame::frozen_columns;
 use super::relation::{Key, Relation, Slot, place, refusal};
 use super::rows::number;
 use super::{Splitter, column, column_name};
@@ -13,6 +15,7 @@ use datafusion::functions_window::expr_fn::{rank, row_number};
 use datafusion::logical_expr::{
     DistinctOn, Expr, ExprFunctionExt, ExprSchemable, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, SkipType, Sort, SortExpr, lit,
 };
+use std::collections::BTreeMap;
 
 /// Rows in partitions, ranked: the stage can be asked for more rankings of the same order.
 #[derive(Debug, Clone)]
@@ -27,15 +30,12 @@ impl Splitter<'_> {
         let input = self.relation(&sort.input)?;
         let mut input = self.with_outer(input, sort.expr.iter().map(|k| &k.expr))?;
         let keys = self.sort_keys(&sort.expr, sort.input.schema(), &mut input)?;
-        if keys.iter().any(Key::is_live) || self.outer_key(&input)?.is_some() {
+        if keys.iter().any(Key::is_live) || !input.weight.is_empty() || self.outer_key(&input)?.is_some() {
             input.known.order = Some(keys);
             return match sort.fetch {
                 Some(fetch) => self.first_rows(input, 0, Some(fetch as u64)),
                 None => Ok(input),
             };
-        }
-        if sort.fetch.is_some() && !input.weight.is_empty() {
-            return Err(weighted_limit(keys.first().map_or_else(|| Place::Expression("LIMIT".into()), |k| k.place.clone())));
         }
         let sorted = keys.iter().filter_map(frozen_key).collect::<Vec<_>>();
         input.plan = LogicalPlanBuilder::from(input.plan.clone()).sort_with_limit(sorted, sort.fetch)?.build()?;
@@ -68,7 +68,7 @@ impl Splitter<'_> {
             return self.first_rows(input, skip as u64, fetch.map(|n| n as u64));
         }
         if !input.weight.is_empty() {
-            return Err(weighted_limit(at()));
+            return Err(without_order(at()));
         }
         input.flush()?;
         input.plan = plan.with_new_exprs(plan.expressions(), vec![input.plan])?;
@@ -76,8 +76,8 @@ impl Splitter<'_> {
     }
 
     /// The rows that are among the first by the relation's order, and not among the skipped.
-    fn first_rows(&mut self, mut input: Relation, skip: u64, fetch: Option<u64>) -> Result<Relation> {
-        let keys = input.known.order.take().unwrap_or_default();
+    fn first_rows(&mut self, input: Relation, skip: u64, fetch: Option<u64>) -> Result<Relation> {
+        let keys = input.known.order.clone().unwrap_or_default();
         let partition = self.outer_key(&input)?.into_iter().collect();
         self.first_of_each(input, partition, keys, skip, fetch)
     }
@@ -90,10 +90,12 @@ impl Splitter<'_> {
     /// The same within each partition.
     fn first_of_each(&mut self, input: Relation, partition: Vec<usize>, keys: Vec<Key>, skip: u64, fetch: Option<u64>) -> Result<Relation> {
         let last = fetch.map(|n| skip.saturating_add(n));
-        if !keys.iter().any(Key::is_live) {
-            return self.first_of_each_frozen(input, partition, &keys, skip, last);
-        }
-        let (ranked, mut relation, partition) = self.rank_rows(input, partition, &keys)?;
+        let (ranked, mut relation, partition) = match (keys.iter().any(Key::is_live), input.weight.is_empty()) {
+            (true, _) => self.rank_rows(input, partition, &keys)?,
+            (false, true) => return self.first_of_each_frozen(input, partition, &keys, skip, last),
+            (false, false) if keys.is_empty() => return Err(without_order(Place::Expression("LIMIT".into()))),
+            (false, false) => self.place_rows(input, partition, &keys)?,
+        };
         let taken = last.map_or(Expression::Number(1.0), |last| self.degree_among(&ranked, last));
         let degree = match skip {
             0 => taken,
@@ -115,9 +117,6 @@ impl Splitter<'_> {
         skip: u64,
         last: Option<u64>,
     ) -> Result<Relation> {
-        if !input.weight.is_empty() {
-            return Err(weighted_limit(keys.first().map_or_else(|| Place::Expression("LIMIT".into()), |k| k.place.clone())));
-        }
         input.flush()?;
         let place = self.fresh();
         let by = partition.into_iter().map(column).collect();
@@ -146,11 +145,11 @@ impl Splitter<'_> {
         }
         let rest = sorted.get(partition.len()..).unwrap_or_default();
         let keys = self.sort_keys(rest, schema, &mut input)?;
-        if !keys.iter().any(Key::is_live) {
+        if keys.is_empty() {
             return Err(refusal(
-                "DISTINCT ON over a live relation without a live order",
+                "DISTINCT ON over a live relation without an order",
                 &whole(),
-                "ORDER BY the same columns and then a live value, or GROUP BY the columns",
+                "ORDER BY the same columns and then one that says which row is the first, or GROUP BY the columns",
             ));
         }
         let input = self.project(input, schema, &distinct.select_expr)?;
@@ -172,22 +171,33 @@ impl Splitter<'_> {
         let sql_partition = partition.clone();
         let before = if first > 0 { Some(self.rows_before(&mut input, &mut partition, &keys[..first], key)?) } else { None };
         let order = Order {
-            key: number(value),
+            key: Some(number(value)),
             descending: key.descending,
             nulls_first: key.nulls_first,
             before,
             ties_broken: first + 1 < keys.len(),
             label: key.label.clone(),
         };
-        let label = format!("ROW_NUMBER() OVER (ORDER BY {})", key.label);
+        let (ranked, mut relation, passed) = self.in_order(input, (partition, vec![]), order)?;
+        let partition: Vec<usize> = sql_partition.iter().map(|id| passed[id]).collect();
+        relation.known.ranked.push((ranked.row, partition.clone()));
+        Ok((ranked, relation, partition))
+    }
+
+    /// Ends a stage whose rows have a place in an order, each in its partition. Gives the new numbers of its columns, too.
+    pub(super) fn in_order(
+        &mut self,
+        input: Relation,
+        sorted: (Vec<usize>, Vec<usize>),
+        order: Order,
+    ) -> Result<(Ranked, Relation, BTreeMap<usize, usize>)> {
+        let label = format!("ROW_NUMBER() OVER (ORDER BY {})", order.label);
         let place = Output { value: OutputValue::Ranked { ranking: Ranking::RowNumber, order }, label };
-        let (mut relation, stage, row, passed) = self.partitions(input, (partition, vec![]), vec![place])?;
+        let (relation, stage, row, passed) = self.partitions(input, sorted, vec![place])?;
         let Some(OutputValue::Ranked { order, .. }) = self.stages[stage].outputs.last().map(|o| o.value.clone()) else {
             unreachable!("the place is the last output")
         };
-        let partition: Vec<usize> = sql_partition.iter().map(|id| passed[id]).collect();
-        relation.known.ranked.push((row, partition.clone()));
-        Ok((Ranked { stage, row, order }, relation, partition))
+        Ok((Ranked { stage, row, order }, relation, passed))
     }
 
     /// How many rows of its partition earlier, frozen keys put before a row, as a column; the partition is divided by these keys.
@@ -204,7 +214,7 @@ impl Splitter<'_> {
         input.plan = plan.build()?;
         input.add(before, "rows before".into(), column(ranked) - lit(1u64));
         input.flush()?;
-        for id in frozen.iter().filter_map(|k| if let Slot::Frozen(id) = k.value { Some(id) } else { None }) {
+        for id in frozen_columns(frozen) {
             if !partition.contains(&id) {
                 partition.push(id);
             }
@@ -218,7 +228,7 @@ impl Splitter<'_> {
         Expression::Input { input: ranked.row, column: self.output(ranked.stage, value, label) }
     }
 
-    fn degree_among(&mut self, ranked: &Ranked, first: u64) -> Expression {
+    pub(super) fn degree_among(&mut self, ranked: &Ranked, first: u64) -> Expression {
         self.ranking(ranked, Ranking::Among(first), among_label(&ranked.order, first))
     }
 
@@ -356,8 +366,8 @@ fn limit_text(limit: &Limit) -> String {
     part("LIMIT", &limit.fetch).into_iter().chain(part("OFFSET", &limit.skip)).collect::<Vec<_>>().join(" ")
 }
 
-fn weighted_limit(at: Place) -> Error {
-    Error::new("LIMIT over rows that a live filter weighs, without an order that is live")
+fn without_order(at: Place) -> Error {
+    Error::new("LIMIT without an order, over rows that a live filter weighs")
         .at(at)
-        .hint("ORDER BY a live value, such as the one that the filter compares, or leave LIMIT out")
+        .hint("ORDER BY says which rows are the first; or leave LIMIT out")
 }

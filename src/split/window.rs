@@ -66,21 +66,27 @@ impl Splitter<'_> {
     ) -> Result<Relation> {
         let params = &function.params;
         let over = (params.partition_by.clone(), params.order_by.clone());
-        let known = last.take().filter(|(same, _)| *same == over);
+        // The rows of a frozen order have a place of their own for each function.
+        let known = last.take().filter(|(same, ranked)| *same == over && ranked.order.key.is_some());
         let ranked = match known {
             Some((_, ranked)) => ranked,
             None => {
                 let partition = self.partition(&params.partition_by, schema, &mut input)?;
                 let keys = self.sort_keys(&params.order_by, schema, &mut input)?;
-                if !keys.iter().any(Key::is_live) {
-                    return Err(Error::new(format!(
-                        "{} over rows that a live filter weighs, without an order that is live",
-                        function.fun.name()
-                    ))
-                    .at(place(e))
-                    .hint("ORDER BY a live value, or rank before the filter, in a sub-query"));
-                }
-                let (ranked, relation, _) = self.rank_rows(input, partition, &keys)?;
+                let live = keys.iter().any(Key::is_live);
+                let (ranked, relation) = match ranking {
+                    _ if live => self.rank_rows(input, partition, &keys).map(|(ranked, relation, _)| (ranked, relation))?,
+                    Ranking::RowNumber if !keys.is_empty() => {
+                        self.place_rows(input, partition, &keys).map(|(ranked, relation, _)| (ranked, relation))?
+                    }
+                    Ranking::Rank if !keys.is_empty() => self.place_peers(input, partition, &keys)?,
+                    _ => {
+                        let what = "over rows that a live filter weighs, without an order that is live";
+                        return Err(Error::new(format!("{} {what}", function.fun.name()))
+                            .at(place(e))
+                            .hint("ROW_NUMBER and RANK may have a frozen order; or rank before the filter, in a sub-query"));
+                    }
+                };
                 input = relation;
                 ranked
             }

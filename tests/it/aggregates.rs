@@ -2,7 +2,7 @@
 
 use crate::laws::slope_of;
 use crate::subqueries::{all_are, any, database, w};
-use crate::{fails, run, session};
+use crate::{fails, rows, run, session};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn truths_and_distinct_values_are_joined_by_noisy_or() {
@@ -140,6 +140,56 @@ async fn what_aggregates_do_not_do_is_refused() {
         ),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE ({objective})"), pieces).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sums_and_means_of_vectors_are_those_of_their_elements() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE e (id INT, g INT, v DOUBLE[2] LEARNABLE, m REAL[2][2] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO e (id, g, v) VALUES (1, 1, [1, 2]), (2, 1, [3, -4]), (3, 2, [5, 7]);
+         CREATE TABLE w (a DOUBLE LEARNABLE DEFAULT 1.5); INSERT INTO w DEFAULT VALUES",
+    )
+    .await;
+    assert_eq!(rows(&s, "SELECT SUM(v), AVG(v) FROM e").await, rows(&s, "SELECT [9.0, 5.0], [3.0, 5.0 / 3]").await);
+    assert_eq!(rows(&s, "SELECT SUM(v) FROM e WHERE id > 9").await, rows(&s, "SELECT NULL").await);
+    let frames = "SELECT SUM(v[1]) OVER (ORDER BY id ROWS 1 PRECEDING) FROM e ORDER BY id";
+    let of_vectors = "SELECT (SUM(v) OVER (ORDER BY id ROWS 1 PRECEDING))[1] FROM e ORDER BY id";
+    assert_eq!(rows(&s, of_vectors).await, rows(&s, frames).await);
+    assert_eq!(
+        rows(&s, "SELECT SUM(CASE WHEN id < 3 THEN [[id, 1], [2, 3]] END) FROM e").await,
+        rows(&s, "SELECT [[3.0, 2.0], [4.0, 6.0]]").await
+    );
+    assert_eq!(rows(&s, "SELECT SUM(id), AVG(id), SUM(DISTINCT g), AVG(1.5) FROM e").await, rows(&s, "SELECT 6, 2.0, 3, 1.5").await);
+    for (objective, value) in [
+        ("SELECT array_sum(SUM(e.v)) FROM e", 14.0),
+        ("SELECT SUM(inner_product(t.c, t.c) * t.g) FROM (SELECT g, AVG(v) AS c FROM e GROUP BY g) t", 5.0 + 2.0 * 74.0),
+        ("SELECT SUM(array_distance(e.v, t.c)) FROM e JOIN (SELECT g, AVG(v) AS c FROM e GROUP BY g) t ON e.g = t.g", 2.0 * 10f64.sqrt()),
+        ("SELECT SUM(inner_product(t.v, t.c)) FROM (SELECT e.v, AVG(e.v) OVER (PARTITION BY e.g) AS c FROM e) t", 2.0 * 5.0 + 74.0),
+        ("SELECT SUM(inner_product(e.v, (SELECT SUM(f.v) FROM e f WHERE f.g = e.g))) FROM e", 20.0 + 74.0),
+        (
+            "SELECT SUM(inner_product(matvec(t.s, [1.0, 2.0]), [0.5, 1.0]) * 0) + array_sum(SUM(t.c)) FROM (SELECT e.g, SUM(e.m) AS s, SUM(array_scale(e.v, w.a)) FILTER (WHERE e.id < 3) AS c FROM e, w GROUP BY e.g) t",
+            3.0,
+        ),
+    ] {
+        let sql = format!("TRAIN MINIMIZE ({objective})");
+        let objective = objective.to_string();
+        let mut query = s.relaxed(&sql).await.unwrap_or_else(|e| panic!("{objective}\n{e}"));
+        let (ours, exact) = (query.value().unwrap(), query.exact().await.unwrap().unwrap());
+        assert!((ours - value).abs() < 1e-12 && (exact - value).abs() < 1e-12, "{ours}, exact {exact}, is not {value}: {objective}");
+        slope_of(&mut query, &objective);
+    }
+    for (sql, pieces) in [
+        ("SELECT SUM([1.0, 2.0]), SUM(['a']) FROM e", &["sum takes numbers, or arrays of numbers"][..]),
+        ("SELECT AVG(CASE WHEN id = 1 THEN [1.0] ELSE v END) FROM e", &["dimension mismatch", "hint: "]),
+        ("SELECT SUM(DISTINCT v), SUM(DISTINCT g) FROM e", &["sum(DISTINCT) of arrays", "hint: "]),
+        (
+            "TRAIN MINIMIZE (SELECT SUM(t.s[1]) FROM (SELECT SUM(e.v) OVER (ORDER BY e.id) AS s FROM e) t)",
+            &["a running sum of vectors", "  at: ", "hint: "],
+        ),
+    ] {
+        fails(&s, sql, pieces).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! What depends on the order of rows by a live value: top-k, ranks, extrema, quantiles, windows.
 
+use crate::laws::slope_of;
+use crate::subqueries::{all_are, database, w};
 use crate::{fails, rows, run, session};
 use nabladb::Session;
 
@@ -134,10 +136,9 @@ async fn a_learned_search_is_trained_through_its_own_limit() {
 async fn orders_that_have_no_relaxation_are_refused_with_a_way_out() {
     let s = digits().await;
     for (query, pieces) in [
-        ("SELECT x FROM l, m WHERE x > a LIMIT 3", vec!["LIMIT over rows that a live filter weighs", "ORDER BY a live value"]),
-        ("SELECT x FROM l, m WHERE x > a ORDER BY x LIMIT 3", vec!["LIMIT over rows that a live filter weighs", "LIMIT 3"]),
+        ("SELECT x FROM l, m WHERE x > a LIMIT 3", vec!["LIMIT without an order, over rows that a live filter weighs", "ORDER BY says"]),
         ("SELECT DISTINCT ON (x * a) x FROM l, m ORDER BY x * a", vec!["DISTINCT ON the live value"]),
-        ("SELECT DISTINCT ON (image) x * a AS x FROM l, m ORDER BY image", vec!["DISTINCT ON over a live relation without a live order"]),
+        ("SELECT DISTINCT ON (image) x * a AS x FROM l, m ORDER BY image", vec!["DISTINCT ON over a live relation without an order"]),
         ("SELECT x FROM l, m WHERE x > a ORDER BY image, x * a LIMIT 3", vec!["ORDER BY a frozen value and then l.x * m.a"]),
         ("SELECT x FROM l, m QUALIFY ROW_NUMBER() OVER (PARTITION BY x * a ORDER BY x) = 1", vec!["PARTITION BY the live value"]),
         (
@@ -192,11 +193,12 @@ async fn a_quantile_is_continuous_in_the_weights() {
     assert!(jump < 0.1, "{jump}");
     for (query, pieces) in [
         ("SELECT PERCENTILE_CONT(x * a, a) FROM l, m", vec!["a literal between 0 and 1"]),
-        ("SELECT FIRST_VALUE(x * a ORDER BY image) FROM l, m", vec!["by an order that is not live first", "ROW_NUMBER() OVER (...) = 1"]),
         (
-            "SELECT STDDEV(digit) FROM l, m WHERE x > a GROUP BY image HAVING FIRST_VALUE(x * a) > 0",
-            vec!["by an order that is not live first"],
+            "SELECT FIRST_VALUE(x * a ORDER BY image, x * a) FROM l, m",
+            vec!["by a frozen key before a live one", "ROW_NUMBER() OVER (...) = 1"],
         ),
+        ("SELECT FIRST_VALUE(x * a ORDER BY image) FILTER (WHERE x > a) FROM l, m", vec!["of some of its rows", "in WHERE"]),
+        ("SELECT STDDEV(digit) FROM l, m WHERE x > a GROUP BY image HAVING FIRST_VALUE(x * a) > 0", vec!["or without an order"]),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE ({query})"), &pieces).await;
     }
@@ -243,6 +245,11 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
         "MAX(x * a) OVER (PARTITION BY g)",
         "MEDIAN(x) OVER (PARTITION BY g) + a",
         "AVG(x * a) OVER ()",
+        "MIN(x * a) OVER (ORDER BY id)",
+        "MAX(x * a) OVER (PARTITION BY g ORDER BY t DESC ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING)",
+        "MIN(x * a) FILTER (WHERE t > 3) OVER (ORDER BY t + 1, id ROWS BETWEEN 2 FOLLOWING AND 3 FOLLOWING)",
+        "MAX(a - x) OVER (ORDER BY t RANGE BETWEEN 1 PRECEDING AND CURRENT ROW)",
+        "SUM(x * a) OVER (ORDER BY t + id RANGE BETWEEN 5 PRECEDING AND CURRENT ROW)",
         "RANK() OVER (PARTITION BY g ORDER BY id) * a",
         "SUM(x) OVER (PARTITION BY g ORDER BY id) * a",
     ] {
@@ -263,7 +270,7 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
     assert!((learned - 0.4).abs() < 1e-3, "{learned}");
     for (window, pieces) in [
         ("SUM(x) OVER (ORDER BY x * a)", vec!["in the live order", "order by frozen columns"]),
-        ("MIN(x * a) OVER (ORDER BY id)", vec!["has no relaxation yet", "aggregates of a whole partition"]),
+        ("VAR(x * a) OVER (ORDER BY id)", vec!["has no relaxation yet", "aggregates of a whole partition"]),
         ("LAG(x * a) IGNORE NULLS OVER (ORDER BY id)", vec!["leave IGNORE NULLS out"]),
         (
             "SUM(DISTINCT x * a) OVER (PARTITION BY g)",
@@ -276,10 +283,89 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
     for (window, pieces) in [
         ("LAG(x * a) OVER (ORDER BY id)", vec!["over rows that a live filter weighs", "filter after the window"]),
         ("SUM(x) OVER (ORDER BY id ROWS 2 PRECEDING)", vec!["over a number of rows that a live filter weighs"]),
-        ("ROW_NUMBER() OVER (ORDER BY id)", vec!["row_number over rows that a live filter weighs"]),
+        ("MAX(x * a) OVER (ORDER BY id ROWS 2 PRECEDING)", vec!["over a number of rows that a live filter weighs"]),
+        ("ROW_NUMBER() OVER ()", vec!["row_number over rows that a live filter weighs", "may have a frozen order"]),
+        ("DENSE_RANK() OVER (ORDER BY id)", vec!["dense_rank over rows that a live filter weighs", "may have a frozen order"]),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m WHERE x > a) t)"), &pieces).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn places_in_a_frozen_order_count_the_weights_before() {
+    let s = database().await;
+    // In the order of x: -0.3, 0.2, 0.5, 1.
+    let [a, b, c, d] = [w(-0.3), w(0.2), w(0.5), w(1.0)];
+    let first = |k: f64| [a, b.min(k - a).max(0.0), c.min(k - a - b).max(0.0), d.min(k - a - b - c).max(0.0)];
+    let taken = |k: f64| first(k).iter().sum::<f64>();
+    let of_x = |k: f64| first(k).iter().zip([-0.3, 0.2, 0.5, 1.0]).map(|(w, x)| w * x).sum::<f64>();
+    assert!(a + b + c > 1.0 && taken(1.0) == 1.0 && taken(3.0) == a + b + c + d);
+    let rows = "FROM r, m WHERE r.x > m.a";
+    let one = w(-0.3) + w(0.5) * (1.0 - w(-0.3)).min(w(0.5)) / w(0.5);
+    all_are(
+        &s,
+        &[
+            (&format!("SELECT COUNT(*) FROM (SELECT 1 {rows} ORDER BY r.x LIMIT 1) t"), 1.0),
+            (&format!("SELECT SUM(t.x) FROM (SELECT r.x {rows} ORDER BY r.x LIMIT 1) t"), of_x(1.0)),
+            (&format!("SELECT SUM(t.x) FROM (SELECT r.x {rows} ORDER BY r.x LIMIT 3) t"), of_x(3.0)),
+            (&format!("SELECT SUM(t.x) FROM (SELECT r.x {rows} ORDER BY r.x LIMIT 1 OFFSET 1) t"), of_x(2.0) - of_x(1.0)),
+            (&format!("SELECT SUM(t.x) FROM (SELECT r.x {rows} ORDER BY r.x LIMIT 2) t LIMIT 1"), of_x(2.0)),
+            (&format!("SELECT SUM(t.x) FROM (SELECT r.x, ROW_NUMBER() OVER (ORDER BY r.x) AS n {rows}) t WHERE t.n = 2"), of_x(2.0) - of_x(1.0)),
+            // Places, given that the row is there: each times its weight.
+            (
+                &format!("SELECT SUM(t.n) FROM (SELECT ROW_NUMBER() OVER (ORDER BY r.x) AS n {rows}) t"),
+                a + b * (1.0 + a) + c * (1.0 + a + b) + d * (1.0 + a + b + c),
+            ),
+            // Equal keys have one place: 1 twice, then 2; the NULL last.
+            (
+                &format!("SELECT SUM(t.n) FROM (SELECT RANK() OVER (ORDER BY r.k) AS n {rows}) t"),
+                a + c + d * (1.0 + a + c) + b * (1.0 + a + c + d),
+            ),
+            // Of each key the first row; groups of rows that exclude each other are there to the sum of their weights.
+            (&format!("SELECT COUNT(*) FROM (SELECT DISTINCT ON (r.k) r.x {rows} ORDER BY r.k, r.x) t"), one + d + b),
+            (
+                &format!("SELECT COUNT(*) FROM (SELECT t.k FROM (SELECT r.k, ROW_NUMBER() OVER (PARTITION BY r.k ORDER BY r.x) AS n {rows}) t WHERE t.n = 1 GROUP BY t.k) u"),
+                one + d + b,
+            ),
+            (&format!("SELECT FIRST_VALUE(r.x ORDER BY r.x) {rows}"), of_x(1.0)),
+            (&format!("SELECT LAST_VALUE(r.x * m.b ORDER BY r.x) {rows}"), 2.0 * (d + (1.0 - d) * 0.5)),
+            // Nothing live weighs the rows: the first value is read.
+            ("SELECT FIRST_VALUE(r.x * m.b ORDER BY r.x DESC) FROM r, m", 2.0),
+            ("SELECT SUM(t.v) FROM (SELECT r.k, LAST_VALUE(r.x * m.b ORDER BY r.x) AS v FROM r, m GROUP BY r.k) t", 1.0 + 2.0 + 0.4),
+        ],
+    )
+    .await;
+    // To the relaxed first rows belongs the gradient of their weights; the values of straight-through are those of the query.
+    for objective in [
+        format!("SELECT SUM(t.x * t.x) FROM (SELECT r.x {rows} ORDER BY r.x LIMIT 2) t"),
+        format!("SELECT FIRST_VALUE(r.x ORDER BY r.x) {rows}"),
+    ] {
+        let mut query = s.relaxed(&format!("TRAIN MINIMIZE ({objective}) RELAX (scale => 'none')")).await.unwrap();
+        assert!(slope_of(&mut query, &objective) > 0);
+        let train = format!("TRAIN MINIMIZE ({objective}) RELAX (scale => 'none', forward => 'exact')");
+        let mut query = s.relaxed(&train).await.unwrap();
+        let exact = query.exact().await.unwrap();
+        assert_eq!(query.value(), exact, "{objective}");
+        assert_ne!(query.gradient("m.a").unwrap(), &[0.0], "{objective}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relaxed_rows_are_shown_in_their_order() {
+    let s = database().await;
+    for (order, expected) in [
+        ("r.x * m.b DESC", "1.0 0.5 0.2 -0.3"),
+        ("r.x", "-0.3 0.2 0.5 1.0"),
+        ("r.k DESC NULLS FIRST, r.x * m.b", "0.2 1.0 -0.3 0.5"),
+        ("r.x * r.x * m.b LIMIT 4", "0.2 -0.3 0.5 1.0"),
+    ] {
+        let sql = format!("RELAX (temperature => 0.5) SELECT r.x FROM r, m WHERE r.x > m.a ORDER BY {order}");
+        let shown: Vec<String> =
+            rows(&s, &sql).await.lines().map(|line| line.split(['|', ',']).next().unwrap().trim().to_string()).collect();
+        assert_eq!(shown.join(" "), expected, "{sql}");
+    }
+    fails(&s, "RELAX () SELECT 1 AS _weight FROM m", &["a column of the name _weight", "hint: give it another name"]).await;
+    fails(&s, "RELAX (temperature => 1e-300) SELECT a FROM m", &["1e-300 is below the resolution", "hint: "]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
