@@ -242,7 +242,12 @@ pub enum Expression {
     },
     Unary(Unary, Box<Expression>),
     Binary(Binary, Box<Expression>, Box<Expression>),
-    Vector(Vector, Vec<Expression>),
+    /// `label` is the SQL text.
+    Vector {
+        function: Vector,
+        arguments: Vec<Expression>,
+        label: String,
+    },
     /// An element of a vector, counted from 0; NULL beyond its end.
     Element(Box<Expression>, usize),
     /// A step function of a live number, in a run whose values are exact: it has no slope of its own.
@@ -474,7 +479,7 @@ impl Expression {
                 a.renumber(f);
                 b.renumber(f);
             }
-            Expression::Vector(_, list) | Expression::Coalesce(list) => list.iter_mut().for_each(|e| e.renumber(f)),
+            Expression::Vector { arguments: list, .. } | Expression::Coalesce(list) => list.iter_mut().for_each(|e| e.renumber(f)),
             Expression::Case { branches, otherwise } => {
                 for (p, e) in branches {
                     p.renumber(f);

@@ -258,7 +258,7 @@ fn default(reader: &mut Reader, position: Position, start: Location) -> Result<O
     let Some(ColumnOption::Default(mut expr)) = reader.sql().parse_optional_column_option().map_err(syntax)? else {
         return reader.expected("an expression after DEFAULT");
     };
-    super::operators::rewrite(&mut expr);
+    super::normal::normalize(&mut expr);
     let text = reader.text_since(start);
     let text = text.get("DEFAULT".len()..).unwrap_or_default().trim().to_string();
     Ok(Some(Expression { expr: Box::new(expr), text, position }))

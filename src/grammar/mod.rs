@@ -3,6 +3,8 @@
 
 mod create;
 mod dialect;
+mod names;
+mod normal;
 mod operators;
 mod reader;
 mod relaxed;

@@ -1,6 +1,5 @@
 //! pgvector's operators: `<->`, `<#>` and `<=>` become the functions they stand for.
 
-use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
     UnaryOperator, VisitMut, visit_expressions_mut,
@@ -30,20 +29,6 @@ pub(super) fn join_tokens(tokens: &mut Vec<TokenWithSpan>) {
         joined.push(token);
     }
     *tokens = joined;
-}
-
-/// Writes the operators of a whole statement as function calls.
-pub(super) fn rewrite_statement(statement: &mut Statement) {
-    match statement {
-        Statement::Statement(inner) => rewrite(inner.as_mut()),
-        Statement::CopyTo(copy) => {
-            if let CopyToSource::Query(query) = &mut copy.source {
-                rewrite(query.as_mut());
-            }
-        }
-        Statement::Explain(explain) => rewrite_statement(&mut explain.statement),
-        Statement::CreateExternalTable(_) | Statement::Reset(_) => {}
-    }
 }
 
 /// Writes the operators of a query or an expression as function calls.

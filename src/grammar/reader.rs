@@ -1,8 +1,9 @@
 //! One sentence being read: DataFusion's parser, and the words that are ours.
 
 use super::dialect::DIALECT;
+use super::normal::{normalize, normalize_statement};
 use super::source::Source;
-use super::{Kind, Position, Statement, create, nearest, operators, relaxed, train};
+use super::{Kind, Position, Statement, create, nearest, relaxed, train};
 use crate::error::{Error, Place, Result};
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParser, DFParserBuilder, Statement as PlainStatement};
@@ -116,13 +117,13 @@ impl<'a> Reader<'a> {
 
     pub fn expression(&mut self) -> Result<Expr> {
         let mut expr = self.sql().parse_expr().map_err(syntax)?;
-        operators::rewrite(&mut expr);
+        normalize(&mut expr);
         Ok(expr)
     }
 
     pub fn query(&mut self) -> Result<Box<ast::Query>> {
         let mut query = self.sql().parse_query().map_err(syntax)?;
-        operators::rewrite(query.as_mut());
+        normalize(query.as_mut());
         Ok(query)
     }
 
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
                 }
             })?,
         };
-        operators::rewrite_statement(&mut statement);
+        normalize_statement(&mut statement);
         Ok(statement)
     }
 

@@ -21,7 +21,7 @@ impl<R: Lanes> Workplace<'_, R> {
             },
             Expression::Unary(_, x) | Expression::Step(_, x) | Expression::Detach(x) => self.dimensions_of(x),
             Expression::Binary(_, a, b) => self.dimensions_of(a).or_else(|| self.dimensions_of(b)),
-            Expression::Vector(f, arguments) => {
+            Expression::Vector { function: f, arguments, .. } => {
                 let known: Vec<_> = arguments.iter().map(|a| self.dimensions_of(a)).collect();
                 dimensions_after(*f, &known)
             }

@@ -34,7 +34,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 let (a, b) = (self.through(a.value), self.through(b.value));
                 Number { value: graph.binary(*f, a, b), presence }
             }
-            Expression::Vector(f, arguments) => self.vector(*f, arguments),
+            Expression::Vector { function, arguments, label } => self.vector(*function, arguments, label),
             Expression::Element(x, place) => {
                 let (shape, x) = (self.dimensions_of(x), self.numeric(x));
                 self.element(x, &shape.unwrap_or_default(), *place)

@@ -4,18 +4,31 @@
 use super::dimensions::dimensions_after;
 use super::{Number, Workplace};
 use crate::algebra::{Expression, LAYER_NORM_EPSILON, LEAST_LOGARITHM, Vector};
-use crate::error::Error;
+use crate::error::{Error, Place};
 use crate::program::{Graph, Lanes, ONE, Slot, Value};
 use crate::scalar::{Binary, Unary};
 
 impl<R: Lanes> Workplace<'_, R> {
-    pub(super) fn vector(&mut self, f: Vector, arguments: &[Expression]) -> Number {
+    pub(super) fn vector(&mut self, f: Vector, arguments: &[Expression], label: &str) -> Number {
+        let known = self.all.refusals.len();
+        let found = self.vector_of(f, arguments);
+        // What an argument was refused for is said once, in its place.
+        let place = || Place::Expression(label.into());
+        self.all.refusals[known..].iter_mut().for_each(|refusal| *refusal = refusal.clone().at(place()));
+        found
+    }
+
+    fn vector_of(&mut self, f: Vector, arguments: &[Expression]) -> Number {
+        let refused = self.all.refusals.len();
         let mut numbers: Vec<Number> = arguments.iter().map(|a| self.numeric(a)).collect();
         if f == Vector::CrossEntropy {
             numbers[1] = self.one_hot(numbers[1], self.all.graph.width(numbers[0].value));
         }
         let presence = numbers.iter().fold(None, |all, n| self.both(all, n.presence));
         let graph = self.graph();
+        if self.all.refusals.len() > refused {
+            return Number { value: graph.number(0.0), presence };
+        }
         let known: Vec<Option<Vec<usize>>> = arguments.iter().map(|a| self.dimensions_of(a)).collect();
         let Some(shapes) = known.iter().cloned().collect::<Option<Vec<_>>>() else {
             // An operand without any vector has no shape of its own, and no row has a value.
@@ -30,7 +43,7 @@ impl<R: Lanes> Workplace<'_, R> {
             Vector::InnerProduct => graph.dot(v[0], v[1]),
             Vector::CosineDistance => {
                 let lengths = graph.multiply(length(&graph, v[0]), length(&graph, v[1]));
-                graph.complement(graph.divide(graph.dot(v[0], v[1]), lengths))
+                return self.over_length(lengths, presence, |inverse| graph.complement(graph.multiply(graph.dot(v[0], v[1]), inverse)));
             }
             Vector::ArrayDistance => {
                 let gap = graph.subtract(v[0], v[1]);
@@ -39,7 +52,10 @@ impl<R: Lanes> Workplace<'_, R> {
             Vector::ArrayAdd => graph.add(v[0], v[1]),
             Vector::ArraySubtract => graph.subtract(v[0], v[1]),
             Vector::ArrayScale => graph.scale(v[1], v[0]),
-            Vector::ArrayNormalize => graph.scale(graph.divide(graph.number(1.0), length(&graph, v[0])), v[0]),
+            Vector::ArrayNormalize => {
+                let length = length(&graph, v[0]);
+                return self.over_length(length, presence, |inverse| graph.scale(inverse, v[0]));
+            }
             Vector::ArraySum => graph.sum(v[0]),
             Vector::MatVec => graph.mat_vec(v[0], v[1]),
             Vector::Softmax => {
@@ -65,6 +81,16 @@ impl<R: Lanes> Workplace<'_, R> {
 }
 
 impl<R: Lanes> Workplace<'_, R> {
+    /// What is divided by a length, NULL where that is 0.
+    fn over_length(&mut self, length: Value, presence: Option<Value>, make: impl FnOnce(Value) -> Value) -> Number {
+        let graph = self.graph();
+        let some = graph.binary(Binary::Greater, length, graph.number(0.0));
+        let some = self.all.settle(some);
+        let inverse = graph.divide(graph.number(1.0), graph.select(some, length, graph.number(1.0)));
+        let there = (!self.all.is_all_one(some)).then_some(some);
+        Number { value: make(inverse), presence: self.both(presence, there) }
+    }
+
     /// Class numbers, counted from 0, as vectors with a 1 at their place; a vector of probabilities is one already.
     fn one_hot(&mut self, label: Number, classes: usize) -> Number {
         let graph = self.graph();
@@ -114,6 +140,11 @@ impl<R: Lanes> Workplace<'_, R> {
 /// What is wrong with the sizes of the operands, if anything is.
 fn mismatch(graph: &Graph, f: Vector, v: &[Value], shapes: &[Vec<usize>]) -> Option<Error> {
     let widths: Vec<usize> = v.iter().map(|v| graph.width(*v)).collect();
+    let of_vectors = !matches!(f, Vector::MatVec | Vector::Flatten | Vector::Conv2d { .. } | Vector::MaxPool2d { .. });
+    if let Some(shape) = shapes.iter().find(|shape| of_vectors && shape.len() > 1) {
+        let shape: String = shape.iter().map(|n| format!("[{n}]")).collect();
+        return Some(Error::new(format!("{} takes vectors, not {shape}", f.name())).hint("flatten(x) takes one level of nesting away"));
+    }
     let wrong = match (f, widths.as_slice()) {
         (Vector::InnerProduct | Vector::CosineDistance | Vector::ArrayDistance | Vector::ArrayAdd | Vector::ArraySubtract, [a, b]) => {
             a != b
@@ -121,7 +152,7 @@ fn mismatch(graph: &Graph, f: Vector, v: &[Value], shapes: &[Vec<usize>]) -> Opt
         (Vector::CrossEntropy, [a, b]) => a != b,
         (Vector::Bce, [a, b]) => *a != 1 || *b != 1,
         (Vector::ArrayScale, [_, s]) => *s != 1,
-        (Vector::MatVec, [_, v]) => shapes[0].last() != Some(v),
+        (Vector::MatVec, [_, v]) => shapes[0].len() != 2 || shapes[0][1] != *v,
         _ => false,
     };
     wrong.then(|| {

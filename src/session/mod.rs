@@ -2,6 +2,7 @@
 
 mod alter;
 mod answer;
+mod arg_max;
 mod catalog;
 mod change;
 mod constant;
@@ -13,6 +14,7 @@ mod drop;
 mod equal_keys;
 mod explain;
 mod gradient;
+mod in_lists;
 mod insert;
 mod kept;
 mod learn;

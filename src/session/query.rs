@@ -1,7 +1,9 @@
 //! Everything that DataFusion runs by itself: queries, EXPLAIN, SHOW, SET, prepared statements, COPY TO, external tables.
 
+use super::arg_max;
 use super::difference::Signed;
 use super::equal_keys::EqualKeys;
+use super::in_lists::InLists;
 use super::unnest::Unnest;
 use super::{Outcome, Session, catalog};
 use crate::error::{Error, Place, Result};
@@ -38,13 +40,14 @@ pub(super) fn settings() -> Result<SessionContext> {
         .with_default_catalog_and_schema(catalog::CATALOG, catalog::MAIN);
     config.options_mut().sql_parser.collect_spans = true;
     // DataFusion's rules take apart the sub-queries that they know; ours comes before them and leaves them those.
-    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(Unnest)];
+    let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(Unnest), Arc::new(InLists)];
     let equal_keys = Arc::new(EqualKeys::default());
     rules.extend(Optimizer::new().rules.into_iter().map(|rule| if rule.name() == equal_keys.name() { equal_keys.clone() } else { rule }));
     let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
     let mut context = SessionContext::new_with_state(state);
     context.register_expr_planner(Arc::new(Signed))?;
     super::functions(&context);
+    arg_max::register(&mut context)?;
     Ok(context)
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, NullTreatment};
 use datafusion::logical_expr::{self, Expr, ExprSchemable, lit};
 use std::collections::BTreeSet;
@@ -48,8 +49,11 @@ impl Splitter<'_> {
             return self.grouping_sets(aggregation, set, input);
         }
         let mut aggregation = aggregation.clone();
+        let mut of_models = vec![];
         for at in 0..aggregation.keys.len() {
-            if self.is_live_expression(&aggregation.keys[at], &aggregation.schema, &input)? {
+            if let Some(model) = self.model_key(&mut aggregation, at, &mut input)? {
+                of_models.push((at, model));
+            } else if self.is_live_expression(&aggregation.keys[at], &aggregation.schema, &input)? {
                 let (shared, schema, key) = self.shared_by_key(&aggregation.keys[at], &aggregation.schema, input)?;
                 (input, aggregation.schema) = (shared, schema);
                 aggregation.keys[at] = key;
@@ -59,10 +63,17 @@ impl Splitter<'_> {
             input = self.first_by_place(&mut aggregation, at, input)?;
         }
         let mut distinct = false;
-        for e in aggregation.aggregates.iter().filter(|e| is_distinct(e)) {
-            distinct |= !input.weight.is_empty() || self.is_live_expression(e, &aggregation.schema, &input)?;
+        for e in &mut aggregation.aggregates {
+            if !input.weight.is_empty() || self.is_live_expression(e, &aggregation.schema, &input)? {
+                *e = exact_count(e);
+                distinct |= is_distinct(e);
+            }
         }
-        if distinct { self.with_distinct(&aggregation, input) } else { self.plain(&aggregation, input) }
+        let mut grouped = if distinct { self.with_distinct(&aggregation, input)? } else { self.plain(&aggregation, input)? };
+        for (at, model) in of_models {
+            self.read_model_key(&mut grouped, at, model)?;
+        }
+        Ok(grouped)
     }
 
     /// Frozen keys, and no aggregate over distinct values.
@@ -319,6 +330,18 @@ impl Splitter<'_> {
         }
         let id = self.fresh();
         Ok(input.add(id, text(e), expression))
+    }
+}
+
+/// The count of distinct values that APPROX_DISTINCT approximates; other aggregates as they are.
+fn exact_count(e: &Expr) -> Expr {
+    match e {
+        Expr::Alias(alias) => Expr::Alias(logical_expr::expr::Alias { expr: Box::new(exact_count(&alias.expr)), ..alias.clone() }),
+        Expr::AggregateFunction(f) if f.func.name() == "approx_distinct" => {
+            let params = AggregateFunctionParams { distinct: true, ..f.params.clone() };
+            Expr::AggregateFunction(logical_expr::expr::AggregateFunction { func: count_udaf(), params })
+        }
+        other => other.clone(),
     }
 }
 

@@ -6,8 +6,8 @@
 //! says of each outer row is a stage with at most one row for it, which the outer rows look up.
 
 use super::expression::never_null;
-use super::relation::{Known, Live, Relation, Slot, place, text};
-use super::rows::{FinishedRows, present};
+use super::relation::{Known, Live, Relation, Slot, place, place_of, text};
+use super::rows::{FinishedRows, if_there, present};
 use super::subquery::{Call, Kind};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate};
@@ -202,6 +202,13 @@ impl Splitter<'_> {
     fn value_of_rows(&mut self, relation: &mut Relation, schema: &DFSchema, call: &Call, args: &[Expr]) -> Result<Slot> {
         let width = relation.columns.len();
         let (context, mut inner) = self.pairs(relation, schema, call, args)?;
+        let key = inner.key(&context.key)?;
+        if inner.known.exclusive.as_ref().is_some_and(|columns| columns.iter().all(|c| *c == key)) {
+            let stage = self.one_of_rows(&mut inner, vec![key])?;
+            let row = self.outer_rows(&context, width, relation)?;
+            let (found, _) = self.join_stage(relation, row, stage, key, &[], JoinType::Left)?;
+            return Ok(Slot::Live(Live::Number(if_there(Expression::Input { input: found, column: 0 }))));
+        }
         if !inner.weight.is_empty() {
             let weight = std::mem::take(&mut inner.weight);
             inner.columns[0] = Slot::Live(present(inner.live(0)?, weight));
@@ -209,7 +216,8 @@ impl Splitter<'_> {
         inner.carried.retain(|(name, _)| *name == context.key);
         inner.columns.truncate(1);
         let finished = self.finish_rows(inner)?;
-        self.skeletons[finished.stage].unique = Some(column_name(finished.relation.key(&context.key)?));
+        let key = column_name(finished.relation.key(&context.key)?);
+        self.skeletons[finished.stage].unique = Some((key, place_of(&call.plan)));
         let (values, _) = self.read(&finished)?;
         let key = values.key(&context.key)?;
         let row = self.outer_rows(&context, width, relation)?;

@@ -1,7 +1,7 @@
 //! Expressions: what is frozen becomes a column of the skeleton, what is live becomes plain data.
 
 use super::image;
-use super::relation::{self, Live, Relation, Slot, place};
+use super::relation::{self, Live, Relation, Slot, place, place_of};
 use super::rows::number;
 use super::subquery::{Call, Kind, call_given_back};
 use super::{Splitter, column};
@@ -100,7 +100,10 @@ impl Splitter<'_> {
         }
         let kind = e.get_type(schema)?;
         if !is_number_like(&kind) {
-            return Err(Error::new(format!("{} is {kind}, where a live expression needs numbers", e.human_display())).at(place(e)));
+            let what = format!("{} is {kind}, where a live expression needs numbers", e.human_display());
+            return Err(Error::new(what)
+                .at(place(e))
+                .hint("text may be in frozen columns; a live choice is one of numbers: CASE WHEN ... THEN 1 ELSE 0 END"));
         }
         Ok(Expression::Residual(self.frozen_column(e, schema, input)?))
     }
@@ -154,7 +157,7 @@ impl Splitter<'_> {
     fn function(&mut self, e: &Expr, function: &ScalarFunction, schema: &DFSchema, input: &mut Relation) -> Result<Expression> {
         if let Some((call, [])) = Call::of(e) {
             let relation = self.alone(&call.plan)?;
-            return self.one_row(relation, input);
+            return self.one_row(relation, input, place_of(&call.plan));
         }
         let name = function.func.name();
         let shape = (name, function.args.as_slice());
@@ -177,12 +180,12 @@ impl Splitter<'_> {
             _ => {}
         }
         if let Some((f, operands)) = image::call(name, &function.args)? {
-            let operands = operands.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
-            return Ok(Expression::Vector(f, operands));
+            let arguments = operands.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
+            return Ok(Expression::Vector { function: f, arguments, label: relation::text(e) });
         }
         if let Some(f) = Vector::ALL.iter().find(|f| f.name() == name && f.arity() == function.args.len()) {
             let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
-            return Ok(Expression::Vector(*f, arguments));
+            return Ok(Expression::Vector { function: *f, arguments, label: relation::text(e) });
         }
         if let (Some(f), [x, digits @ ..]) = (Unary::ALL.iter().find(|f| f.name() == name && f.slope_kind() == Slope::Step), shape.1) {
             let x = self.number(x, schema, input)?;
@@ -293,7 +296,7 @@ impl Splitter<'_> {
                 Some((call, [])) if call.kind == Kind::Exists => self.exists(&call.plan, input),
                 Some((call, [])) => Ok(Predicate::Degree(Box::new({
                     let relation = self.alone(&call.plan)?;
-                    self.one_row(relation, input)?
+                    self.one_row(relation, input, place_of(&call.plan))?
                 }))),
                 _ => Err(Error::new("a sub-query over a live relation in this place")
                     .at(place(other))

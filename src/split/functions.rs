@@ -256,7 +256,7 @@ impl ScalarUDFImpl for LossFunction {
                 return Ok(None);
             }
             Ok(Some(match self.kind {
-                Loss::Bce => binary_cross_entropy(real(&arrays[0], i), real(&arrays[1], i)),
+                Loss::Bce => binary_cross_entropy(real(&arrays[0], i), real(&arrays[1], i))?,
                 Loss::CrossEntropy => cross_entropy(&numbers(&arrays[0].as_list::<i32>().value(i)), &arrays[1], i)?,
             }))
         });
@@ -285,8 +285,11 @@ fn cross_entropy(logits: &[f64], label: &ArrayRef, i: usize) -> Result<f64> {
     })
 }
 
-fn binary_cross_entropy(p: f64, y: f64) -> f64 {
-    -(y * p.ln().max(LEAST_LOGARITHM) + (1.0 - y) * (-p).ln_1p().max(LEAST_LOGARITHM))
+fn binary_cross_entropy(p: f64, y: f64) -> Result<f64> {
+    if p < 0.0 || p > 1.0 {
+        return Err(Error::new(format!("bce takes a probability, between 0 and 1, not {p}")).hint("bce(sigmoid(x), y)"));
+    }
+    Ok(-(y * p.ln().max(LEAST_LOGARITHM) + (1.0 - y) * (-p).ln_1p().max(LEAST_LOGARITHM)))
 }
 
 fn real(array: &ArrayRef, i: usize) -> f64 {

@@ -6,7 +6,7 @@ use super::expression::constant;
 use super::relation::{Live, Relation, Slot, place};
 use super::rows::number;
 use super::{Splitter, column};
-use crate::algebra::{Expression, Predicate};
+use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Result};
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
@@ -44,6 +44,37 @@ impl Splitter<'_> {
             branches.push(grouped);
         }
         self.concatenate(branches)
+    }
+
+    /// A live key that is a column of a table of one row, the same for all rows: its row number stands for it. Gives the table and
+    /// the column.
+    pub(super) fn model_key(&mut self, aggregation: &mut Aggregation, at: usize, input: &mut Relation) -> Result<Option<(Source, usize)>> {
+        let Expr::Column(key) = &aggregation.keys[at] else { return Ok(None) };
+        let slot = &input.columns[aggregation.schema.index_of_column(key)?];
+        let Slot::Live(Live::Number(Expression::Input { input: row, column })) = *slot else { return Ok(None) };
+        let Some(&source @ Source::Table(table)) = self.sources.get(&row) else { return Ok(None) };
+        if !self.tables.iter().any(|t| t.number == table && t.rows == 1) {
+            return Ok(None);
+        }
+        let id = self.fresh();
+        input.add(id, "row".into(), super::column(row));
+        input.flush()?;
+        input.columns.push(Slot::Frozen(id));
+        let name = format!("row of {} {id}", key.name);
+        let field = Arc::new(Field::new(&name, DataType::UInt32, true));
+        aggregation.schema = aggregation.schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
+        aggregation.keys[at] = Expr::Column(Column::from_name(name));
+        Ok(Some((source, column)))
+    }
+
+    /// The live column of a group for the row number that it is grouped by.
+    pub(super) fn read_model_key(&mut self, grouped: &mut Relation, at: usize, (source, column): (Source, usize)) -> Result<()> {
+        let Slot::Frozen(number) = grouped.columns[at] else { return Ok(()) };
+        let row = self.fresh();
+        self.sources.insert(row, source);
+        grouped.add(row, "row".into(), super::column(number));
+        grouped.columns[at] = Slot::Live(Live::Number(Expression::Input { input: row, column }));
+        grouped.flush()
     }
 
     /// A live key of finitely many values: each row is shared among them by degree. The key becomes a frozen column at the end.
@@ -113,7 +144,7 @@ impl Splitter<'_> {
         }
         Err(Error::new(format!("GROUP BY the live value {}", key.human_display()))
             .at(place(key))
-            .hint("group by frozen columns, a live predicate, or a CASE over literals: another live number has no finite set of values"))
+            .hint("group by frozen columns, a live predicate, or a CASE over literals: another live number has no finite set of values, but it may be aggregated, or compared: HAVING ... > (SELECT a FROM m)"))
     }
 
     /// Aggregates of which some are over distinct frozen values: those are aggregates of the groups of each value.

@@ -22,6 +22,9 @@ use std::time::Instant;
 /// Combinations of rows up to which their number is exact in any arithmetic.
 const MOST_COMBINATIONS: usize = 1 << 53;
 
+/// What makes a sub-query one row.
+const ONE_ROW: &str = "aggregate in the sub-query, SELECT SUM(...) or AVG(...), or take its first row: ORDER BY ... LIMIT 1";
+
 /// Time that the skeletons took.
 pub type Seconds = f64;
 
@@ -90,9 +93,12 @@ impl<'a, R: Lanes> Run<'a, R> {
         let (stage, skeleton) = (&self.split.pipeline.stages[number], &self.split.skeletons[number]);
         let start = Instant::now();
         let (rows, plan, finished) = run(stage, skeleton, self.context).await?;
-        if rows.count() > 1 && self.split.single.contains(&number) {
+        if let Some(place) = self.split.single.get(&number)
+            && rows.count() > 1
+        {
             return Err(Error::new(format!("a scalar sub-query of the objective has {} rows", rows.count()))
-                .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"));
+                .at(place.clone())
+                .hint(ONE_ROW));
         }
         let seconds = start.elapsed().as_secs_f64();
         self.push(number, round, rows, (plan, seconds), finished);
@@ -142,8 +148,8 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionCont
     let keyed: BTreeSet<usize> = skeleton.keys.iter().map(|key| of(key)).collect::<Result<_>>()?;
     let first = keyed.first().copied().unwrap_or(0);
     let groups = grouped.then(|| groups(&factors, &keyed, &skeleton.keys, number)).transpose()?;
-    if let Some(key) = &skeleton.unique {
-        one_for_each(&factors[first], key)?;
+    if let Some((key, place)) = &skeleton.unique {
+        one_for_each(&factors[first], key).map_err(|e| e.at(place.clone()))?;
     }
     let finished = match keyed.len() {
         0 | 1 => finished_rows(stage, skeleton, &factors[first], context).await?,
@@ -185,8 +191,7 @@ fn one_for_each(batch: &RecordBatch, key: &str) -> Result<()> {
     if rows.as_primitive::<UInt32Type>().iter().all(|row| seen.insert(row)) {
         return Ok(());
     }
-    Err(Error::new("a correlated scalar sub-query of the objective has several rows for one row around it")
-        .hint("aggregate in the sub-query: SELECT SUM(...) or AVG(...)"))
+    Err(Error::new("a correlated scalar sub-query of the objective has several rows for one row around it").hint(ONE_ROW))
 }
 
 /// The groups of the rows of each factor that has keys; the rows come sorted by them.

@@ -42,7 +42,7 @@ pub use rewrite::prepare;
 pub use table::LiveTable;
 
 use crate::algebra::{Expression, Grouping, Input, Output, OutputValue, Pipeline, Residual, ResidualKind, Source, Stage};
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
@@ -61,8 +61,8 @@ pub struct Split {
     recursions: Vec<Recursion>,
     /// Numbers of the learnable columns that the objective reaches.
     pub reached: BTreeSet<usize>,
-    /// Numbers of the stages that are scalar sub-queries: they have one row, or none.
-    single: BTreeSet<usize>,
+    /// The stages that are scalar sub-queries, and where these stand: they have one row, or none.
+    single: BTreeMap<usize, Place>,
     answer: AnswerRows,
 }
 
@@ -75,7 +75,7 @@ struct Skeleton {
     /// Aggregates that are frozen, over the columns of the plan, with the names that they get.
     aggregates: Vec<(Expr, String)>,
     /// A column that no two rows may share.
-    unique: Option<String>,
+    unique: Option<(String, Place)>,
     /// Where the finished stage is put for the skeletons that read it.
     table: Arc<StageTable>,
 }
@@ -101,7 +101,7 @@ fn split_by(tables: &[LiveTable], takes_steps: bool, split: impl FnOnce(&mut Spl
         skeletons: vec![],
         refusals: vec![],
         reached: BTreeSet::new(),
-        single: BTreeSet::new(),
+        single: BTreeMap::new(),
         contexts: vec![],
         recursions: vec![],
         work: vec![],
@@ -145,7 +145,7 @@ struct Splitter<'a> {
     skeletons: Vec<Skeleton>,
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
-    single: BTreeSet<usize>,
+    single: BTreeMap<usize, Place>,
     /// The rows around the sub-queries that are being split, the innermost last.
     contexts: Vec<Context>,
     recursions: Vec<Recursion>,

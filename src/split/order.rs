@@ -102,7 +102,7 @@ impl Splitter<'_> {
             skip => Expression::Binary(Binary::Subtract, Box::new(taken), Box::new(self.degree_among(&ranked, skip))),
         };
         relation.weight.push(degree);
-        if skip == 0 && fetch == Some(1) {
+        if fetch == Some(1) {
             relation.known.exclusive = Some(partition);
         }
         Ok(relation)

@@ -4,10 +4,11 @@
 use super::aggregate::Aggregation;
 use super::frame::frozen_columns;
 use super::order::Ranked;
-use super::relation::{Key, Live, Relation, Slot, place};
+use super::relation::{Key, Live, Relation, Slot};
+use super::rows::{number, product};
 use super::{Splitter, column, column_name};
-use crate::algebra::{Order, Predicate, Source};
-use crate::error::{Error, Result};
+use crate::algebra::{Expression, Order, Predicate, Source};
+use crate::error::Result;
 use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema};
 use datafusion::functions_aggregate::average::avg_udaf;
@@ -61,23 +62,32 @@ impl Splitter<'_> {
         if order.iter().any(Key::is_live) {
             return Ok(input);
         }
-        if params.filter.is_some() || params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-            return Err(Error::new(format!("{} over a live relation, of some of its rows", e.human_display()))
-                .at(place(&e))
-                .hint("leave the other rows out in WHERE"));
-        }
+        let not_null = params.args.first().filter(|_| params.null_treatment == Some(NullTreatment::IgnoreNulls));
+        let there = params.filter.map(|p| *p).into_iter().chain(not_null.map(|v| v.clone().is_not_null())).reduce(Expr::and);
         if last {
             order.iter_mut().for_each(|k| (k.descending, k.nulls_first) = (!k.descending, !k.nulls_first));
         }
         let mut partition = keys.iter().map(|key| self.frozen_column(key, schema, &mut input)).collect::<Result<Vec<_>>>()?;
         partition.extend(self.outer_key(&input)?);
+        // Rows that do not count are before none; for all else the rows keep their own weight.
+        let own = input.weight.clone();
+        if let Some(there) = &there {
+            input.columns.push(Slot::Live(Live::Number(product(own.clone()))));
+            let counts = self.predicate(there, schema, &mut input)?;
+            input.weight.push(Expression::Degree(Box::new(counts)));
+        }
         let (ranked, mut relation, _) = self.place_rows(input, partition, &order)?;
+        if there.is_some() {
+            let weight = relation.columns.pop().filter(|_| !own.is_empty());
+            relation.weight = weight.into_iter().filter_map(|slot| if let Slot::Live(w) = slot { Some(number(w)) } else { None }).collect();
+        }
         let first = self.degree_among(&ranked, 1);
         relation.columns.push(Slot::Live(Live::Truth(Predicate::Degree(Box::new(first)))));
         let name = format!("first by {} {}", ranked.order.label, self.fresh());
         let field = Arc::new(Field::new(&name, DataType::Boolean, true));
         *schema = schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
-        aggregates[at] = avg_udaf().call(params.args).filter(Expr::Column(Column::from_name(name))).build()?;
+        let first = Expr::Column(Column::from_name(name));
+        aggregates[at] = avg_udaf().call(params.args).filter(there.map_or(first.clone(), |there| there.and(first))).build()?;
         Ok(relation)
     }
 }

@@ -102,7 +102,7 @@ impl Splitter<'_> {
             layout = joined;
             self.stages.truncate(stages);
             self.skeletons.truncate(stages);
-            self.single.retain(|stage| *stage < stages);
+            self.single.retain(|stage, _| *stage < stages);
             self.refusals.truncate(refusals);
             self.recursions.truncate(before);
         }

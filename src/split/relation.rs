@@ -376,7 +376,17 @@ pub(super) fn place(e: &Expr) -> Place {
     found.unwrap_or_else(|| Place::Expression(e.human_display().to_string()))
 }
 
+/// Where an operator stands: the position of its first expression that has one, or of those below it.
+pub(super) fn place_of(plan: &LogicalPlan) -> Place {
+    let mut found = None;
+    let walked = plan.apply(|node| {
+        found = node.expressions().iter().map(place).find(|place| matches!(place, Place::Position { .. }));
+        Ok(if found.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    debug_assert!(walked.is_ok());
+    found.unwrap_or_else(|| Place::Expression(plan.display().to_string()))
+}
+
 pub(super) fn refusal(what: &str, plan: &LogicalPlan, hint: &str) -> Error {
-    let place = plan.expressions().first().map_or_else(|| Place::Expression(plan.display().to_string()), place);
-    Error::new(what.to_string()).at(place).hint(hint)
+    Error::new(what.to_string()).at(place_of(plan)).hint(hint)
 }

@@ -1,9 +1,10 @@
 //! Ends a stage whose rows are read again as they are, by any number of relations.
 
+use super::join::only_where;
 use super::relation::{Live, Relation, Slot};
 use super::{Splitter, column};
-use crate::algebra::{Expression, Grouping, Output, OutputValue, Predicate, Source};
-use crate::error::Result;
+use crate::algebra::{Aggregate, Expression, Grouping, Output, OutputValue, Predicate, Source};
+use crate::error::{Place, Result};
 use crate::scalar::Binary;
 use datafusion::common::{Column, JoinType};
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
@@ -127,15 +128,33 @@ impl Splitter<'_> {
     }
 
     /// A one-row relation as a stage of its own, and its first column for every row of another relation.
-    pub(super) fn one_row(&mut self, mut relation: Relation, into: &mut Relation) -> Result<Expression> {
+    pub(super) fn one_row(&mut self, mut relation: Relation, into: &mut Relation, place: Place) -> Result<Expression> {
+        if relation.known.exclusive.as_ref().is_some_and(Vec::is_empty) {
+            let stage = self.one_of_rows(&mut relation, vec![])?;
+            return Ok(if_there(self.first_row(stage, into)));
+        }
         let value = relation.live(0)?;
         let mut outputs = vec![number(present(value, std::mem::take(&mut relation.weight)))];
         relation.flush()?;
         let stage = self.close(&relation, Grouping::Rows, vec![], &mut outputs, vec![], vec![])?;
         self.stages[stage].outputs =
             outputs.into_iter().map(|e| Output { value: OutputValue::Row(e), label: "scalar sub-query".into() }).collect();
-        self.single.insert(stage);
+        self.single.insert(stage, place);
         Ok(self.first_row(stage, into))
+    }
+
+    /// The first column of rows of which at most one is present among those of equal keys: its mean, and the degree to which there
+    /// is one.
+    pub(super) fn one_of_rows(&mut self, relation: &mut Relation, keys: Vec<usize>) -> Result<usize> {
+        relation.flush()?;
+        let value = number(relation.live(0)?);
+        let aggregates = [(Aggregate::Avg, Some(value)), (Aggregate::PresenceOfOne, None)];
+        let outputs = aggregates.map(|(aggregate, argument)| Output {
+            value: OutputValue::Aggregate { aggregate, argument, filter: None },
+            label: "scalar sub-query".into(),
+        });
+        let grouping = if keys.is_empty() { Grouping::Whole } else { Grouping::Keys };
+        self.end_stage(relation, grouping, keys, outputs.to_vec(), vec![])
     }
 
     /// The first output of a one-row stage, for every row of a relation.
@@ -147,13 +166,18 @@ impl Splitter<'_> {
     }
 }
 
+/// The mean of [`Splitter::one_of_rows`], NULL to the degree that there is no row.
+pub(super) fn if_there(mean: Expression) -> Expression {
+    let Expression::Input { input, column } = mean else { return mean };
+    only_where(Predicate::Degree(Box::new(Expression::Input { input, column: column + 1 })), mean)
+}
+
 /// The value, NULL to the degree that its row is absent.
 pub(super) fn present(value: Live, weight: Vec<Expression>) -> Live {
     if weight.is_empty() {
         return value;
     }
-    let there = Predicate::Degree(Box::new(product(weight)));
-    Live::Number(Expression::Case { branches: vec![(there, number(value))], otherwise: Box::new(Expression::Null) })
+    Live::Number(only_where(Predicate::Degree(Box::new(product(weight))), number(value)))
 }
 
 pub(super) fn number(live: Live) -> Expression {

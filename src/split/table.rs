@@ -27,6 +27,7 @@ pub struct LiveTable {
     pub name: String,
     /// Live columns and their numbers among all learnable columns of the run.
     pub parameters: Vec<(String, usize)>,
+    pub rows: usize,
     frozen: Arc<MemTable>,
 }
 
@@ -37,7 +38,7 @@ impl LiveTable {
             (0..rows.num_columns()).filter(|i| !parameters.iter().any(|(p, _)| p == rows.schema().field(*i).name())).collect();
         let batch = with_row_numbers(&rows.project(&frozen)?)?;
         let frozen = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
-        Ok(Self { number, schema: schema.to_string(), name: name.to_string(), parameters, frozen })
+        Ok(Self { number, schema: schema.to_string(), name: name.to_string(), parameters, rows: rows.num_rows(), frozen })
     }
 
     pub(super) fn is(&self, name: &TableReference) -> bool {

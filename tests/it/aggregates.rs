@@ -194,6 +194,67 @@ async fn sums_and_means_of_vectors_are_those_of_their_elements() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn arg_max_is_the_first_value_of_rows_without_null() {
+    let s = database().await;
+    run(&s, "CREATE TABLE t (n TEXT, x DOUBLE, y DOUBLE); INSERT INTO t VALUES ('a', 1, 3), ('b', 2, NULL), (NULL, 3, 9), ('c', 4, 5)")
+        .await;
+    assert_eq!(
+        rows(&s, "SELECT arg_max(n, y), arg_min(n, y), max_by(x, y) + 1, min_by(n, x) FILTER (WHERE x > 1) FROM t").await,
+        "c|a|4.0|b"
+    );
+    assert_eq!(rows(&s, "SELECT arg_max(n, y) FROM t WHERE y IS NULL").await, "NULL");
+    fails(&s, "SELECT arg_max(n, y) OVER () FROM t", &["as a window function", "FIRST_VALUE(x) OVER"]).await;
+    let [a, b, c, d] = [w(-0.3), w(0.2), w(0.5), w(1.0)];
+    let last = d + (1.0 - d).min(c) * 0.5 + (1.0 - d - c).max(0.0).min(b) * 0.2 - (1.0 - d - c - b).max(0.0).min(a) * 0.3;
+    let softmax = |t: f64| [-0.3, 0.2, 0.5, 1.0].iter().map(|x: &f64| (x * 2.0 / t).exp()).collect::<Vec<f64>>();
+    let live = softmax(0.5);
+    let mean = live.iter().zip([-0.3, 0.2, 0.5, 1.0]).map(|(e, x)| e * x).sum::<f64>() / live.iter().sum::<f64>();
+    all_are(
+        &s,
+        &[
+            ("SELECT arg_max(r.x, r.x) FROM r, m WHERE r.x > m.a", last),
+            ("SELECT arg_max(r.x, r.x * m.b) FROM r, m", mean),
+            // Where the first argument or the second is NULL, a row does not count.
+            ("SELECT arg_max(r.x * m.b, r.k) FROM r, m", 2.0),
+            ("SELECT arg_min(CASE WHEN r.k = 2 THEN NULL ELSE r.x * m.b END, -r.x) FROM r, m", 1.0),
+            ("SELECT FIRST_VALUE(r.x * m.b ORDER BY r.x) FILTER (WHERE r.x > m.a + 0.4) FROM r, m", {
+                let counts = [-0.3, 0.2, 0.5, 1.0].map(|x| w(x - 0.4));
+                let mut left = 1.0;
+                let taken = counts.map(|count: f64| {
+                    let taken = count.min(left);
+                    left -= taken;
+                    taken
+                });
+                2.0 * taken.iter().zip([-0.3, 0.2, 0.5, 1.0]).map(|(m, x)| m * x).sum::<f64>() / taken.iter().sum::<f64>()
+            }),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_may_have_a_model_among_their_keys() {
+    let s = database().await;
+    let (one, two, null) = (any(&[w(0.5), w(-0.3)]), w(1.0), w(0.2));
+    all_are(
+        &s,
+        &[
+            ("SELECT SUM(t.a) FROM (SELECT r.k, m.a FROM r, m WHERE r.x > m.a GROUP BY r.k, m.a) t", 0.1 * (one + two + null)),
+            ("SELECT SUM(t.a * t.n) FROM (SELECT m.a, m.b, COUNT(*) AS n FROM r, m GROUP BY m.a, m.b) t", 0.4),
+            ("SELECT COUNT(*) FROM (SELECT r.k FROM r, m GROUP BY r.k, m.a HAVING SUM(r.x) > m.a) t", w(0.2) + w(1.0) + w(0.2)),
+            ("SELECT SUM(t.n * t.b) FROM (SELECT m.b, COUNT(DISTINCT r.k) AS n FROM r, m WHERE r.x > m.a GROUP BY m.b) t", {
+                2.0 * (one + two) * any(&[one, two, null])
+            }),
+            ("SELECT APPROX_DISTINCT(r.k) FROM r, m WHERE r.x > m.a", one + two),
+        ],
+    )
+    .await;
+    run(&s, "CREATE TABLE e (id INT, w DOUBLE LEARNABLE DEFAULT 0); INSERT INTO e (id) VALUES (1), (2)").await;
+    let of_many = "TRAIN MINIMIZE (SELECT COUNT(*) FROM (SELECT e.w FROM e GROUP BY e.w) t)";
+    fails(&s, of_many, &["GROUP BY the live value e.w", "hint: ", "(SELECT a FROM m)"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_become_a_vector_in_a_frozen_order() {
     let s = session().await;
     run(

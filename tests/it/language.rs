@@ -10,6 +10,35 @@ async fn a_query_needs_no_table() {
 }
 
 #[tokio::test]
+async fn what_is_selected_twice_has_two_names() {
+    let s = session().await;
+    run(&s, "CREATE TABLE t (a INT, b INT); INSERT INTO t SELECT value, value FROM range(2); INSERT INTO t SELECT CAST(7 AS INT), 7").await;
+    assert_eq!(rows(&s, "SELECT a, t.b, a FROM t WHERE a > 0 ORDER BY a").await, "1|1|1\n7|7|7");
+    assert_eq!(rows(&s, "SELECT \"x:1\" FROM (SELECT a AS q, x, x FROM (SELECT a, b AS x FROM t) u) v ORDER BY q LIMIT 1").await, "0");
+    assert_eq!(rows(&s, "SELECT 1, 1, 1 UNION SELECT 1, 1, 1").await, "1|1|1");
+    assert_eq!(
+        rows(&s, "WITH RECURSIVE n(i, j) AS (SELECT 1, 1 UNION ALL SELECT i + 1, j FROM n WHERE i < 3) SELECT SUM(i), SUM(j) FROM n").await,
+        "6|3"
+    );
+}
+
+#[tokio::test]
+async fn lists_of_in_are_no_sets_of_their_texts() {
+    let s = session().await;
+    run(&s, "CREATE TABLE t (a INT, b INT); INSERT INTO t VALUES (1, 1), (2, 2), (2, 3), (3, NULL)").await;
+    for (condition, expected) in [
+        ("a NOT IN (b, 77) AND a IN (2, 3)", "2|3"),
+        ("a NOT IN (1, NULL) AND a IN (2, 3)", ""),
+        ("NOT (a IN (1, NULL) AND a IN (1, 2))", "3|NULL"),
+        ("a IN (b) AND a IN (2, 3)", "2|2"),
+        ("a NOT IN (b, 1) OR a NOT IN (2, b)", "2|3"),
+    ] {
+        assert_eq!(rows(&s, &format!("SELECT a, b FROM t WHERE {condition} ORDER BY a, b")).await, expected, "{condition}");
+    }
+    assert_eq!(rows(&s, "SELECT 1 IN (2, NULL), 1 IN (1, NULL), 1 NOT IN (2, NULL)").await, "NULL|true|NULL");
+}
+
+#[tokio::test]
 async fn distance_operators_bind_tighter_than_comparisons_and_looser_than_plus() {
     let s = session().await;
     assert_eq!(rows(&s, "SELECT [0.0, 0.0] <-> [3.0, 4.0]").await, "5.0");

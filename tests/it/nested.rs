@@ -22,7 +22,7 @@ fn relation(random: &mut Random, depth: u64) -> String {
     let whole = "(SELECT r.id, r.k, r.g, r.x, r.y, COALESCE(r.z * m.b, m.b) + (r.id + 1) * 0.0137 AS v FROM r, m) t";
     let present = "SELECT s.k, s.u, s.v FROM s, m WHERE s.u > m.a";
     let of_key = |key: &str| format!("{key} AS id, {key} AS k, {key} AS g, 0.25 AS x, 0.5 AS y");
-    match random.below(34) {
+    match random.below(39) {
         0 => format!("SELECT {all}, t.v FROM {t}, m WHERE t.v > m.a * 0.31"),
         1 => format!("SELECT {all}, t.v * m.b + 0.001 * t.id AS v FROM {t}, m WHERE t.g < 3 OR t.v < m.c"),
         2 => {
@@ -87,6 +87,26 @@ fn relation(random: &mut Random, depth: u64) -> String {
         31 => format!("SELECT {}, COALESCE(AVG(t.v), 0) + 0.03 * COALESCE(t.g, 11) AS v FROM {t} GROUP BY ROLLUP (t.g)", of_key("t.g")),
         32 => format!(
             "SELECT q.b AS id, q.b AS k, q.b AS g, 0.25 AS x, 0.5 AS y, q.n + 0.03 * q.b AS v FROM (SELECT CASE WHEN t.v > 0.29 THEN 1 ELSE 0 END AS b, COUNT(*) AS n FROM {t} GROUP BY 1) q"
+        ),
+        33 => format!(
+            "SELECT {all}, t.v FROM ({}) t ORDER BY t.g DESC, t.id LIMIT {} OFFSET {}",
+            relation(random, 0),
+            1 + random.below(9),
+            random.below(3)
+        ),
+        34 => format!(
+            "SELECT {all}, ROW_NUMBER() OVER (PARTITION BY t.g ORDER BY t.id) + 0.1 * RANK() OVER (ORDER BY t.k) + 0.01 * t.v AS v FROM ({}) t",
+            relation(random, 0)
+        ),
+        35 => format!("SELECT DISTINCT ON (t.g) {all}, t.v FROM ({}) t ORDER BY t.g, t.id", relation(random, 0)),
+        36 => format!(
+            "SELECT {}, COALESCE(FIRST_VALUE(t.x ORDER BY t.id), 0) + COALESCE(LAST_VALUE(t.v ORDER BY t.id), 0) + 0.03 * t.g AS v FROM ({}) t GROUP BY t.g",
+            of_key("t.g"),
+            relation(random, 0)
+        ),
+        37 => format!(
+            "SELECT {all}, COALESCE(MAX(t.v) OVER (PARTITION BY t.g ORDER BY t.id), 0) + 0.01 * t.id AS v FROM ({}) t",
+            relation(random, 0)
         ),
         _ => format!("WITH w AS ({a}) SELECT t.id, t.k, t.g, t.x, t.y, t.v - 0.3 * (SELECT AVG(w.v) FROM w) AS v FROM w t"),
     }

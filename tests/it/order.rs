@@ -197,7 +197,6 @@ async fn a_quantile_is_continuous_in_the_weights() {
             "SELECT FIRST_VALUE(x * a ORDER BY image, x * a) FROM l, m",
             vec!["by a frozen key before a live one", "ROW_NUMBER() OVER (...) = 1"],
         ),
-        ("SELECT FIRST_VALUE(x * a ORDER BY image) FILTER (WHERE x > a) FROM l, m", vec!["of some of its rows", "in WHERE"]),
         ("SELECT STDDEV(digit) FROM l, m WHERE x > a GROUP BY image HAVING FIRST_VALUE(x * a) > 0", vec!["or without an order"]),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE ({query})"), &pieces).await;

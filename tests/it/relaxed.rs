@@ -180,6 +180,38 @@ async fn a_row_that_is_certain_leaves_the_gradient_of_any_and_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vectors_of_no_length_have_no_direction() {
+    let s = session().await;
+    run(&s, "CREATE TABLE e (id INT, v DOUBLE[2] LEARNABLE); INSERT INTO e VALUES (1, [3, 4]), (2, [0, 0])").await;
+    for (objective, value) in [
+        ("SELECT SUM(array_sum(array_normalize(v)) * id) FROM e", 1.4),
+        ("SELECT SUM(cosine_distance(v, [1.0, 0.0]) * id) FROM e", 0.4),
+        ("SELECT COUNT(array_normalize(v)) + SUM(v[1]) FROM e", 4.0),
+    ] {
+        let mut query = s.relaxed(&format!("TRAIN MINIMIZE ({objective})")).await.unwrap();
+        let (ours, exact) = (query.value().unwrap(), query.exact().await.unwrap().unwrap());
+        assert!((ours - value).abs() < 1e-12 && (exact - value).abs() < 1e-12, "{ours}, exact {exact}, is not {value}: {objective}");
+        assert!(query.gradient("e.v").unwrap().iter().all(|g| g.is_finite()), "{objective}");
+    }
+    fails(&s, "SELECT bce(v[1], 1) FROM e", &["bce takes a probability, between 0 and 1, not 3", "hint: bce(sigmoid(x), y)"]).await;
+    for (objective, pieces) in [
+        (
+            "SELECT array_sum(array_agg(v ORDER BY id)) FROM e",
+            &["array_sum takes vectors, not [2][2]", "at: array_sum(", "hint: flatten"][..],
+        ),
+        ("SELECT SUM(cross_entropy(v, 7)) FROM e", &["the label 7 of cross_entropy is not a class of 2 logits", "at: cross_entropy("]),
+        (
+            "SELECT COUNT(*) FROM (SELECT CASE WHEN v[1] > 0 THEN 'up' END AS c FROM e) t WHERE c = 'up'",
+            &["needs numbers", "hint: ", "THEN 1 ELSE 0"],
+        ),
+    ] {
+        fails(&s, &format!("TRAIN MINIMIZE ({objective})"), pieces).await;
+    }
+    let error = crate::failure(&s, "TRAIN MINIMIZE (SELECT SUM(cross_entropy(v, 7)) FROM e)").await;
+    assert!(!error.contains("mismatch"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn moments_of_a_partition_are_those_of_its_group() {
     let s = session().await;
     run(

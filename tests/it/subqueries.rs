@@ -145,6 +145,47 @@ async fn correlated_aggregates_have_a_row_for_every_outer_row() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_row_of_a_sub_query_is_a_value() {
+    let s = database().await;
+    let share = |a: f64, b: f64| (a / 0.5).exp() / ((a / 0.5).exp() + (b / 0.5).exp());
+    // Of l.k = 1 the rows 0.5 and -0.3, of 2 the row 1; scores are twice as large.
+    let first = share(1.0, -0.6);
+    let (high, low) = (w(0.5), w(-0.3));
+    all_are(
+        &s,
+        &[
+            ("SELECT (SELECT r.x FROM r, m WHERE r.k = 1 ORDER BY r.x * m.b DESC LIMIT 1)", first * 0.5 - (1.0 - first) * 0.3),
+            (
+                "SELECT SUM((SELECT r.x FROM r, m WHERE r.k = l.k ORDER BY r.x * m.b DESC LIMIT 1)) FROM l",
+                first * 0.5 - (1.0 - first) * 0.3 + 1.0,
+            ),
+            // By a frozen order, rows count until their weights add up; what is missing is NULL.
+            (
+                "SELECT SUM((SELECT r.x FROM r, m WHERE r.k = l.k AND r.x > m.a ORDER BY r.x DESC LIMIT 1)) FROM l",
+                0.5 * high - 0.3 * low.min(1.0 - high) + w(1.0),
+            ),
+            ("SELECT (SELECT r.x FROM r, m WHERE r.k = 1 ORDER BY r.x LIMIT 1 OFFSET 1) + 0 * m.a FROM m", 0.5),
+            (
+                "SELECT COALESCE((SELECT r.x FROM r, m WHERE r.k = 2 AND r.x > m.a ORDER BY r.x * m.b LIMIT 1), 7.0) + SUM(m.a) FROM m",
+                w(1.0) + 7.0 * (1.0 - w(1.0)) + 0.1,
+            ),
+        ],
+    )
+    .await;
+    for objective in [
+        "SELECT SUM((SELECT SUM(r.x * m.b) FROM r, m WHERE r.k >= l.k GROUP BY r.k)) FROM l",
+        "SELECT (SELECT r.x FROM r, m ORDER BY r.x * m.b LIMIT 2)",
+    ] {
+        fails(
+            &s,
+            &format!("TRAIN MINIMIZE ({objective})"),
+            &["sub-query of the objective has", "  at: line 1, column ", "ORDER BY ... LIMIT 1"],
+        )
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_join_has_pairs_and_the_rows_of_both_sides_alone() {
     let s = database().await;
     // Left rows weigh w(l.x), right rows w(r.x); what matches is frozen.
