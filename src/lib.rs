@@ -28,7 +28,7 @@
 //! | relaxation | one file per relaxed operator | algebra program scalar | - |
 //! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
 //! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion |
-//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | rand_chacha |
+//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | multiversion rand_chacha |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 
 pub mod algebra;

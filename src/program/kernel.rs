@@ -190,6 +190,10 @@ fn gather_columns<R: Real>(w: &mut Workspace<R>, view: &View<R>, list: &[u32]) {
     for (operand, scratch) in &mut w.scratch {
         let Operand::Column(value) = *operand else { continue };
         let (column, width) = (view.column(value).numbers, view.width(value));
+        if width == 1 {
+            scratch.iter_mut().zip(list).for_each(|(out, &row)| *out = column[row as usize]);
+            continue;
+        }
         for (out, &row) in scratch.chunks_exact_mut(width).zip(list) {
             out.copy_from_slice(&column[row as usize * width..][..width]);
         }

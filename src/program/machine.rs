@@ -3,7 +3,7 @@
 //! apart and the blocks' sums are added in order, so any number of threads gives the same bits.
 
 use super::block::{Block, Line, Work};
-use super::graph::{Domain, Graph, Index, Op, Slot, Value};
+use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
 use super::index::Rows;
 use super::kernel;
 use super::memory::{Memory, Place};
@@ -124,10 +124,12 @@ impl<R: kernel::Lanes> Machine<R> {
         self.memory.indices[index.0 as usize] = Rows::Stored(rows).into();
     }
 
-    /// Runs later steps over these rows only, one entry a domain.
+    /// Runs later steps over these rows only, one entry a domain. The domain of one row always takes part.
     pub fn activate(&mut self, active: &[Active]) {
-        for (ours, theirs) in self.active.iter_mut().zip(active) {
-            ours.clone_from(theirs);
+        for (domain, (ours, theirs)) in self.active.iter_mut().zip(active).enumerate() {
+            if domain != ONE.0 as usize {
+                ours.clone_from(theirs);
+            }
         }
         for &(domain, column) in &self.counts {
             if let Some(rows) = &self.active[domain as usize] {
@@ -207,11 +209,11 @@ fn kept(graph: &Graph, strips: &[Strip], outputs: &[Value]) -> HashSet<Value> {
 
 /// Moves what the blocks stored and summed into the columns, block after block. `active` are the rows of the only stage, and of
 /// the parent where that is a whole-segment operation.
-fn deliver<R: kernel::Lanes>(line: &Line, blocks: &[Block<R>], memory: &mut Memory<R>, active: [Option<&[u32]>; 2]) {
+fn deliver<R: kernel::Lanes>(line: &Line, blocks: &mut [Block<R>], memory: &mut Memory<R>, active: [Option<&[u32]>; 2]) {
     for (number, stage) in line.strip.stages.iter().enumerate() {
         for (place, &value) in stage.leaves().iter().enumerate() {
             let width = memory.width(value);
-            for block in blocks {
+            for block in blocks.iter() {
                 let (store, listed, side_by_side) = match &block.works[number] {
                     Work::Pass(workspace) => (&workspace.stores[place], active[0], true),
                     Work::Segments(share) => {
@@ -229,11 +231,21 @@ fn deliver<R: kernel::Lanes>(line: &Line, blocks: &[Block<R>], memory: &mut Memo
                 };
                 for (at, row) in rows.iter().map(|row| *row as usize).enumerate() {
                     let from = if side_by_side { at } else { row };
+                    if width == 1 {
+                        column[row] = store.numbers[from];
+                        continue;
+                    }
                     column[row * width..][..width].copy_from_slice(&store.numbers[from * width..][..width]);
                 }
             }
         }
         for (place, &value) in stage.sums().iter().enumerate() {
+            if let [block] = &mut *blocks
+                && let Work::Pass(w) = &mut block.works[number]
+                && w.sums[place].exchange(memory.column_mut(value))
+            {
+                continue;
+            }
             let sums = blocks.iter().filter_map(|b| if let Work::Pass(w) = &b.works[number] { Some(&w.sums[place]) } else { None });
             reduce::Sum::deliver(sums, memory.column_mut(value));
         }

@@ -39,6 +39,17 @@ impl<R: Real> Sum<R> {
         }
     }
 
+    /// The column of the only block's sums changes places with them, where they cover it.
+    pub fn exchange(&mut self, column: &mut Vec<R>) -> bool {
+        match self {
+            Sum::Segments { first: 0, sums, .. } if sums.len() == column.len() => {
+                std::mem::swap(sums, column);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Adds the sums of the blocks, in their order, into a column.
     pub fn deliver<'a>(blocks: impl Iterator<Item = &'a Sum<R>> + Clone, column: &mut [R]) {
         if blocks.clone().any(|b| matches!(b, Sum::Total { .. })) {
@@ -47,12 +58,19 @@ impl<R: Real> Sum<R> {
             }
             return;
         }
-        column.fill(R::ZERO);
+        // Up to here the column holds the sums so far; what follows is still of an earlier step.
+        let mut end = 0;
         for block in blocks {
             if let Sum::Segments { first, width, sums, .. } = block {
-                add_scaled(&mut column[first * width..first * width + sums.len()], R::ONE, sums);
+                let (from, to) = (first * width, first * width + sums.len());
+                column[end.min(from)..from].fill(R::ZERO);
+                let known = end.clamp(from, to);
+                add_scaled(&mut column[from..known], R::ONE, &sums[..known - from]);
+                column[known..to].copy_from_slice(&sums[known - from..]);
+                end = end.max(to);
             }
         }
+        column[end..].fill(R::ZERO);
     }
 
     /// Adds to the total of one number a row.

@@ -1,6 +1,6 @@
 //! Which rows of every domain a sample of the outermost domain's rows needs.
 
-use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::graph::{Domain, Graph, Index, Op, Value};
 use super::index::Rows;
 use super::machine::Active;
 use super::segment::Segments;
@@ -17,8 +17,9 @@ enum Members {
 /// The paths by which rows of one domain need rows of another, from the outermost domain inwards.
 pub struct Sampling {
     outermost: Domain,
-    domains: usize,
     steps: Vec<Step>,
+    /// Those of the last sample, whose memory is kept.
+    active: Vec<Active>,
 }
 
 enum Step {
@@ -57,45 +58,58 @@ impl Sampling {
                 _ => {}
             }
         }
-        Self { outermost, domains: graph.0.borrow().domains.len(), steps }
+        Self { outermost, steps, active: vec![None; graph.0.borrow().domains.len()] }
     }
 
     /// The active rows of every domain for these rows (ascending) of the outermost one. A domain that no path reaches takes part whole.
-    pub fn active(&self, rows: &[u32]) -> Vec<Active> {
-        let mut active: Vec<Option<BTreeSet<u32>>> = vec![None; self.domains];
-        active[self.outermost.0 as usize] = Some(rows.iter().copied().collect());
-        for step in &self.steps {
+    pub fn active(&mut self, rows: &[u32]) -> &[Active] {
+        let Self { outermost, steps, active } = self;
+        active.iter_mut().flatten().for_each(Vec::clear);
+        active[outermost.0 as usize].get_or_insert_default().extend_from_slice(rows);
+        for step in steps {
             match step {
                 Step::Read { child, parent, rows } => {
-                    let Some(needed) =
-                        active[*child].as_ref().map(|c| c.iter().map(|r| rows.at(*r as usize) as u32).collect::<BTreeSet<_>>())
-                    else {
-                        continue;
-                    };
-                    active[*parent].get_or_insert_default().extend(needed);
+                    let Some(needed) = taken(&mut active[*child]) else { continue };
+                    active[*parent].get_or_insert_default().extend(needed.iter().map(|r| rows.at(*r as usize) as u32));
+                    active[*child] = Some(needed);
                 }
                 Step::Summed { parent, child, members } => {
-                    let Some(needed) = active[*parent].as_ref().map(|p| members.of(p)) else { continue };
-                    active[*child].get_or_insert_default().extend(needed);
+                    let Some(needed) = taken(&mut active[*parent]) else { continue };
+                    members.of(&needed, active[*child].get_or_insert_default());
+                    active[*parent] = Some(needed);
                 }
-                Step::Whole { domain, rows } => active[*domain] = Some((0..*rows).collect()),
+                Step::Whole { domain, rows } => active[*domain].get_or_insert_default().extend(0..*rows),
             }
         }
-        active[ONE.0 as usize] = None;
-        active.into_iter().map(|a| a.map(|rows| rows.into_iter().collect())).collect()
+        active.iter_mut().flatten().for_each(ascending);
+        active
+    }
+}
+
+/// Rows to read while others are added to; they are to be put back.
+fn taken(active: &mut Active) -> Active {
+    let mut rows = active.take()?;
+    ascending(&mut rows);
+    Some(rows)
+}
+
+fn ascending(rows: &mut Vec<u32>) {
+    if !rows.is_sorted_by(|a, b| a < b) {
+        rows.sort_unstable();
+        rows.dedup();
     }
 }
 
 impl Members {
-    fn of(&self, parents: &BTreeSet<u32>) -> BTreeSet<u32> {
+    fn of(&self, parents: &[u32], into: &mut Vec<u32>) {
         match self {
             Members::Stored { starts, rows } => {
                 let range = |p: usize| starts[p] as usize..starts[p + 1] as usize;
-                parents.iter().flat_map(|p| &rows[range(*p as usize)]).copied().collect()
+                parents.iter().for_each(|p| into.extend_from_slice(&rows[range(*p as usize)]));
             }
             Members::Along { inner, len, rows } => {
                 let runs = (0..*rows).step_by(inner * len).flat_map(|begin| parents.iter().map(move |p| begin + *p as usize * inner));
-                runs.flat_map(|run| run as u32..(run + inner) as u32).collect()
+                into.extend(runs.flat_map(|run| run as u32..(run + inner) as u32));
             }
         }
     }

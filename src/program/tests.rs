@@ -208,13 +208,13 @@ fn a_sample_of_a_cross_product_needs_the_pairs_of_its_rows() {
     let graph = &case.graph;
     let counts = graph.0.borrow().nodes.iter().position(|n| matches!(n.op, graph::Op::SegmentSum(..))).map(|n| Value(n as u32)).unwrap();
     let objective = graph.total(graph.multiply(counts, counts), graph.domain_of(counts));
-    let sampling = Sampling::new(graph, objective, graph.domain_of(counts));
-    let run = |rows: &[u32]| {
+    let mut sampling = Sampling::new(graph, objective, graph.domain_of(counts));
+    let mut run = |rows: &[u32]| {
         let mut machine = Machine::<f64>::build(graph, case.residuals.clone(), &[objective], true);
         for (slot, (_, n)) in case.parameters.iter().enumerate() {
             machine.parameter_mut(slot as u32).copy_from_slice(&numbers(slot as u64, *n));
         }
-        machine.activate(&sampling.active(rows));
+        machine.activate(sampling.active(rows));
         machine.run();
         machine.output(0)[0]
     };
@@ -402,13 +402,13 @@ fn a_convolution_is_the_sum_over_its_taps() {
 fn a_sample_of_all_rows_is_the_whole_and_a_sample_needs_no_other_rows() {
     let case = nested(500);
     let outer = Domain(3);
-    let sampling = Sampling::new(&case.graph, case.objective, outer);
-    let run = |rows: &[u32]| {
+    let mut sampling = Sampling::new(&case.graph, case.objective, outer);
+    let mut run = |rows: &[u32]| {
         let mut machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &[case.objective], true);
         for (slot, (_, n)) in case.parameters.iter().enumerate() {
             machine.parameter_mut(slot as u32).copy_from_slice(&numbers(slot as u64, *n));
         }
-        machine.activate(&sampling.active(rows));
+        machine.activate(sampling.active(rows));
         machine.run();
         machine.output(0)[0]
     };

@@ -1,4 +1,5 @@
-//! COUNT, SUM, AVG with FILTER, over groups of frozen keys or over all rows; the presence of a group.
+//! COUNT, SUM, AVG with FILTER, of numbers and of the elements of vectors, over groups of frozen keys or over all rows; the
+//! presence of a group.
 //!
 //! Exact: over the rows that are present and not NULL. Relaxed: the weighted moments `sum w`, `sum w x`, `sum w x / sum w`;
 //! a group is present to the degree 1 - prod(1 - w), as a sum of `ln(1 - w)`, or `sum w` where its rows exclude each other.

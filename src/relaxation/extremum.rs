@@ -1,4 +1,4 @@
-//! MIN and MAX; FIRST_VALUE and LAST_VALUE of a group by a live order (arg-min and arg-max).
+//! MIN and MAX of a group, or of the frame of each row; FIRST_VALUE and LAST_VALUE of a group by a live order (arg-min and arg-max).
 //!
 //! Exact: the best value of the rows that are present and not NULL; the value of the row that an order puts first.
 //! Relaxed: the expected best value, `sum x_(i) w_(i) prod (1 - w_(j))` with j over better rows, given that a row is present;

@@ -81,6 +81,8 @@ pub struct Relaxed<R> {
     pub residuals: Vec<Vec<R>>,
     /// The live columns of the answer; of an objective, the one number.
     pub outputs: Vec<Number>,
+    /// The shape of each: of a vector, a matrix or an image, empty for a number; `None` where no row has any to tell it by.
+    pub dimensions: Vec<Option<Vec<usize>>>,
     pub parameters: Vec<Value>,
     pub temperature: Slot,
     pub gaps: Vec<Gap>,
@@ -176,9 +178,10 @@ pub fn relax<R: Lanes>(
     if let Some(error) = Error::all(refusals) {
         return Err(error);
     }
-    let outputs = finished.last_mut().map_or(vec![], |answer| std::mem::take(&mut answer.outputs));
+    let take = |answer: &mut Finished| (std::mem::take(&mut answer.outputs), std::mem::take(&mut answer.dimensions));
+    let (outputs, dimensions) = finished.last_mut().map(take).unwrap_or_default();
     let stages = finished.into_iter().map(|stage| stage.rows).collect();
-    Ok(Relaxed { graph, residuals, outputs, parameters, temperature, gaps, sample, notes, stages })
+    Ok(Relaxed { graph, residuals, outputs, dimensions, parameters, temperature, gaps, sample, notes, stages })
 }
 
 impl<R> Relaxed<R> {

@@ -10,8 +10,8 @@ use crate::program::{Machine, Slot};
 use crate::relaxation::{self, Kept, Relaxed as RelaxedRows, Softness};
 use crate::split::{AnswerColumn, Materialized, Part};
 use crate::table;
-use arrow::array::{ArrayRef, Float64Array, ListArray, RecordBatch, RecordBatchOptions, UInt64Array};
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, ListArray, RecordBatch, RecordBatchOptions, UInt64Array, new_null_array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
@@ -59,7 +59,8 @@ fn answer(materialized: Materialized<f64>, columns: &[Column], settings: (Softne
     let live = |output: usize, column: Option<&AnswerColumn>| {
         let (values, presence) = (machine.output(2 * output), machine.output(2 * output + 1));
         let width = relaxed.graph.width(relaxed.outputs[output].value);
-        live_column(&every_row(values, width, count), &every_row(presence, 1, count), width, column)
+        let dimensions = relaxed.dimensions[output].as_deref();
+        live_column(every_row(values, width, count), &every_row(presence, 1, count), dimensions, column)
     };
     let (mut fields, mut arrays) = (vec![], vec![]);
     let array = |part: Part, column: Option<&AnswerColumn>| match part {
@@ -102,17 +103,15 @@ fn every_row(numbers: &[f64], width: usize, rows: usize) -> Vec<f64> {
     if numbers.len() == rows * width { numbers.to_vec() } else { numbers.repeat(rows) }
 }
 
-/// A column of numbers or vectors, NULL where nothing is there.
-fn live_column(values: &[f64], presence: &[f64], width: usize, column: Option<&AnswerColumn>) -> Result<ArrayRef> {
+/// A column of numbers or arrays, NULL where nothing is there.
+fn live_column(values: Vec<f64>, presence: &[f64], dimensions: Option<&[usize]>, column: Option<&AnswerColumn>) -> Result<ArrayRef> {
     let valid: NullBuffer = presence.iter().map(|p| *p > 0.0).collect();
-    match column.map(|c| (&c.data_type, c)) {
-        Some((DataType::List(item), _)) if !matches!(item.data_type(), DataType::List(_)) => {
-            let items = table::shape(values.to_vec(), item.data_type(), &[])?;
-            Ok(Arc::new(ListArray::try_new(item.clone(), OffsetBuffer::from_repeated_length(width, presence.len()), items, Some(valid))?))
+    match (column.map(|c| &c.data_type), dimensions) {
+        (Some(kind @ DataType::List(_)), Some(dimensions)) => {
+            let (item, offsets, elements, _) = table::shape(values, kind, dimensions)?.as_list::<i32>().clone().into_parts();
+            Ok(Arc::new(ListArray::try_new(item, offsets, elements, Some(valid))?))
         }
-        Some((DataType::List(_), c)) => {
-            Err(Error::new(format!("RELAX cannot show the matrix {}", c.name)).hint("leave it out of the SELECT list"))
-        }
+        (Some(kind @ DataType::List(_)), None) => Ok(new_null_array(kind, presence.len())),
         // A sum with 0 has no negative 0, which a weight of nothing would show.
         _ => Ok(Arc::new(Float64Array::new(values.iter().map(|x| x + 0.0).collect(), Some(valid)))),
     }

@@ -7,7 +7,7 @@ use crate::grammar::Length;
 use crate::program::{Graph, Lanes, Machine, Sampling, Slot, Value, gradient};
 use crate::relaxation::{self, Kept, Note, Number, Relaxed, STOPS, Softness};
 use crate::split::Materialized;
-use crate::training::{self, Program, Projection, Sample, Settings, Step};
+use crate::training::{self, Program, Projection, Sample, Settings, Step, Steps};
 use std::sync::Arc;
 
 /// A learnable column with its values, as the run starts from them and as it leaves them.
@@ -135,7 +135,7 @@ pub(super) fn begin<R: Lanes>(
 }
 
 /// Runs the steps of a TRAIN.
-pub(super) fn learn<R: Lanes>(
+pub(super) fn learn<R: Lanes + Steps>(
     materialized: Materialized<R>,
     mut columns: Vec<Column>,
     clauses: &Clauses,

@@ -67,6 +67,10 @@ pub(super) fn is_exact_forward(query: &Relaxed) -> bool {
 pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
     let mut options = Options::new(&query.options);
     let (temperature, softness) = (temperature(&mut options), softness(&mut options));
+    if options.find("estimator").is_some() {
+        let what = "an estimator is how TRAIN comes to a gradient: this is the relaxed query";
+        options.refuse("estimator", what.into(), "TRAIN ... RELAX (estimator => 'perturbed')");
+    }
     let refusals = query.refusals.iter().cloned().chain(options.finish("RELAX"));
     Error::all(refusals).map_or(Ok(()), Err)?;
     resolution::<f64>(temperature)?;

@@ -11,7 +11,7 @@ use crate::program::Lanes;
 use crate::split::Materialized;
 use crate::storage::{Change, CommitMessage, Database, history};
 use crate::table::{self, Bound, TableDefinition};
-use crate::training::{Optimizer, Projection, Step};
+use crate::training::{Optimizer, Projection, Step, Steps};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
 use arrow::datatypes::Int64Type;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -104,7 +104,7 @@ pub(super) enum News {
 const MOST_STEPS: usize = 1000;
 const OLDEST_STEP: Duration = Duration::from_millis(100);
 
-fn start<R: Lanes>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
+fn start<R: Lanes + Steps>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
     on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, observe))
 }
 

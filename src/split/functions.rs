@@ -286,7 +286,7 @@ fn cross_entropy(logits: &[f64], label: &ArrayRef, i: usize) -> Result<f64> {
 }
 
 fn binary_cross_entropy(p: f64, y: f64) -> Result<f64> {
-    if p < 0.0 || p > 1.0 {
+    if !(0.0..=1.0).contains(&p) {
         return Err(Error::new(format!("bce takes a probability, between 0 and 1, not {p}")).hint("bce(sigmoid(x), y)"));
     }
     Ok(-(y * p.ln().max(LEAST_LOGARITHM) + (1.0 - y) * (-p).ln_1p().max(LEAST_LOGARITHM)))

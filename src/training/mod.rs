@@ -7,13 +7,13 @@ mod projection;
 mod sampler;
 mod schedule;
 
-pub use optimizer::Optimizer;
+pub use optimizer::{Optimizer, Steps};
 pub use perturbed::{Free, perturb};
 pub use projection::Projection;
 pub use schedule::Temperature;
 
 use crate::error::{Error, Place, Result};
-use crate::program::{Active, Lanes, Machine, Sampling, Slot};
+use crate::program::{Lanes, Machine, Sampling, Slot};
 use optimizer::State;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
@@ -73,7 +73,12 @@ pub struct Step {
 
 /// Runs all steps. `observe` sees each; when it returns false the run is cancelled, which is not an error.
 /// Fails when an objective is NULL or not finite (the operator is then found by the caller), or when its gradient is not finite.
-pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize, observe: &mut dyn FnMut(Step) -> bool) -> Result<bool> {
+pub fn fit<R: Lanes + Steps>(
+    program: &mut Program<R>,
+    settings: &Settings,
+    rows: usize,
+    observe: &mut dyn FnMut(Step) -> bool,
+) -> Result<bool> {
     let start = Instant::now();
     let mut optimizer = settings.optimizer.state::<R>(program.parameters.iter().map(|p| program.machine.parameter_mut(p.slot).len()));
     let mut sampler = Sampler::new(program, settings);
@@ -116,7 +121,7 @@ pub fn fit<R: Lanes>(program: &mut Program<R>, settings: &Settings, rows: usize,
 }
 
 /// One step of every parameter; returns the gradient's norm.
-fn update<R: Lanes>(program: &mut Program<R>, optimizer: &mut State<R>, sign: f64) -> f64 {
+fn update<R: Lanes + Steps>(program: &mut Program<R>, optimizer: &mut State<R>, sign: f64) -> f64 {
     optimizer.advance();
     let mut squares = 0.0;
     for (number, parameter) in program.parameters.iter().enumerate() {
@@ -127,9 +132,10 @@ fn update<R: Lanes>(program: &mut Program<R>, optimizer: &mut State<R>, sign: f6
 }
 
 impl<R: Lanes> Program<R> {
-    fn activate(&mut self, active: &[Active], scale: f64) {
-        self.machine.activate(active);
-        if let Some(sample) = &self.sample {
+    /// Runs later steps over these rows of the sample's domain, each of which stands for so many.
+    fn activate(&mut self, rows: &[u32], scale: f64) {
+        if let Some(sample) = &mut self.sample {
+            self.machine.activate(sample.sampling.active(rows));
             self.machine.set(sample.scale, scale);
         }
     }

@@ -2,6 +2,7 @@
 
 use super::Projection;
 use crate::scalar::Real;
+use multiversion::multiversion;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Optimizer {
@@ -27,7 +28,7 @@ impl Optimizer {
     }
 }
 
-impl<R: Real> State<R> {
+impl<R: Steps> State<R> {
     /// Begins a step.
     pub fn advance(&mut self) {
         self.steps += 1;
@@ -43,15 +44,9 @@ impl<R: Real> State<R> {
         projection: Option<&Projection>,
         sign: f64,
     ) -> f64 {
-        match self.optimizer {
-            Optimizer::Sgd { learning_rate } => {
-                let rate = R::of(sign * learning_rate);
-                for (x, &g) in values.iter_mut().zip(gradient) {
-                    *x = *x - rate * g;
-                }
-            }
+        let squares = match self.optimizer {
+            Optimizer::Sgd { learning_rate } => R::sgd(values, gradient, R::of(sign * learning_rate)),
             Optimizer::Adam { learning_rate, beta1, beta2, epsilon } => {
-                let (m, v) = &mut self.moments[number];
                 let correction1 = 1.0 - beta1.powi(self.steps);
                 let correction2 = (1.0 - beta2.powi(self.steps)).sqrt();
                 let rates = Rates {
@@ -62,17 +57,17 @@ impl<R: Real> State<R> {
                     correction: R::of(1.0 / correction2),
                     epsilon: R::of(epsilon),
                 };
-                adam(values, gradient, m, v, rates);
+                R::adam(values, gradient, &mut self.moments[number], rates)
             }
-        }
+        };
         if let Some(projection) = projection {
             projection.apply(values, width);
         }
-        sum_of_squares(gradient)
+        squares
     }
 }
 
-struct Rates<R> {
+pub struct Rates<R> {
     sign: R,
     beta1: R,
     beta2: R,
@@ -82,26 +77,79 @@ struct Rates<R> {
     epsilon: R,
 }
 
-fn adam<R: Real>(values: &mut [R], gradient: &[R], m: &mut [R], v: &mut [R], r: Rates<R>) {
-    let (keep1, keep2) = (R::ONE - r.beta1, R::ONE - r.beta2);
-    for (((x, &g), m), v) in values.iter_mut().zip(gradient).zip(m).zip(v) {
-        let g = r.sign * g;
-        *m = r.beta1 * *m + keep1 * g;
-        *v = r.beta2 * *v + keep2 * g * g;
-        *x = *x - r.rate * *m / (v.sqrt() * r.correction + r.epsilon);
-    }
+/// The steps of all numbers of a parameter, compiled for each number type and instruction set. Each returns the squared norm of the
+/// gradient, which is read once.
+pub trait Steps: Real {
+    #[doc(hidden)]
+    fn sgd(values: &mut [Self], gradient: &[Self], rate: Self) -> f64;
+    #[doc(hidden)]
+    fn adam(values: &mut [Self], gradient: &[Self], moments: &mut (Vec<Self>, Vec<Self>), rates: Rates<Self>) -> f64;
 }
 
-fn sum_of_squares<R: Real>(gradient: &[R]) -> f64 {
-    let mut total = 0.0;
-    for chunk in gradient.chunks(1024) {
-        let mut lanes = [R::ZERO; 16];
-        for part in chunk.chunks(16) {
-            for (l, &g) in lanes.iter_mut().zip(part) {
-                *l += g * g;
+macro_rules! steps {
+    ($float:ty, $sgd:ident, $adam:ident) => {
+        #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+        fn $sgd(values: &mut [$float], gradient: &[$float], rate: $float) -> f64 {
+            sgd(values, gradient, rate)
+        }
+
+        #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+        fn $adam(values: &mut [$float], gradient: &[$float], moments: &mut (Vec<$float>, Vec<$float>), rates: Rates<$float>) -> f64 {
+            adam(values, gradient, moments, rates)
+        }
+
+        impl Steps for $float {
+            fn sgd(values: &mut [$float], gradient: &[$float], rate: $float) -> f64 {
+                $sgd(values, gradient, rate)
+            }
+
+            fn adam(values: &mut [$float], gradient: &[$float], moments: &mut (Vec<$float>, Vec<$float>), rates: Rates<$float>) -> f64 {
+                $adam(values, gradient, moments, rates)
             }
         }
-        total += lanes.iter().map(|l| l.wide()).sum::<f64>();
+    };
+}
+
+steps!(f32, sgd_f32, adam_f32);
+steps!(f64, sgd_f64, adam_f64);
+
+/// Numbers whose gradient stays in the nearest cache while it is read twice.
+const CHUNK: usize = 1024;
+
+#[inline(always)]
+fn sgd<R: Real>(values: &mut [R], gradient: &[R], rate: R) -> f64 {
+    let mut squares = 0.0;
+    for (values, gradient) in values.chunks_mut(CHUNK).zip(gradient.chunks(CHUNK)) {
+        values.iter_mut().zip(gradient).for_each(|(x, &g)| *x = *x - rate * g);
+        squares += sum_of_squares(gradient);
     }
-    total
+    squares
+}
+
+#[inline(always)]
+fn adam<R: Real>(values: &mut [R], gradient: &[R], (m, v): &mut (Vec<R>, Vec<R>), r: Rates<R>) -> f64 {
+    let (keep1, keep2) = (R::ONE - r.beta1, R::ONE - r.beta2);
+    let moments = m.chunks_mut(CHUNK).zip(v.chunks_mut(CHUNK));
+    let mut squares = 0.0;
+    for ((values, gradient), (m, v)) in values.chunks_mut(CHUNK).zip(gradient.chunks(CHUNK)).zip(moments) {
+        for (((x, &g), m), v) in values.iter_mut().zip(gradient).zip(m).zip(v) {
+            let g = r.sign * g;
+            *m = r.beta1 * *m + keep1 * g;
+            *v = r.beta2 * *v + keep2 * g * g;
+            *x = *x - r.rate * *m / (v.sqrt() * r.correction + r.epsilon);
+        }
+        squares += sum_of_squares(gradient);
+    }
+    squares
+}
+
+#[inline(always)]
+fn sum_of_squares<R: Real>(gradient: &[R]) -> f64 {
+    let mut lanes = [R::ZERO; 16];
+    for part in gradient.chunks(16) {
+        for (l, &g) in lanes.iter_mut().zip(part) {
+            *l += g * g;
+        }
+    }
+    lanes.iter().map(|l| l.wide()).sum()
 }

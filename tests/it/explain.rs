@@ -522,6 +522,27 @@ async fn every_operator_says_what_it_became() {
             ],
             vec!["degree"],
         ),
+        // A frozen order over weights has no temperature; a frame is its rows.
+        (
+            "SELECT SUM(t.x) FROM (SELECT p.x FROM p, m WHERE p.x > m.a ORDER BY p.id LIMIT 10) t",
+            vec!["ORDER BY id LIMIT 10 -> segment-select: rows until their weights add up", "frozen rows|100, one partition", "degree"],
+            vec!["softmax", "top 10"],
+        ),
+        (
+            "SELECT SUM(t.n) FROM (SELECT RANK() OVER (PARTITION BY p.k ORDER BY p.id) AS n FROM p, m WHERE p.x > m.a) t",
+            vec!["-> segment-select: 1 + running sum of weights", "frozen rows|100, 5 partitions"],
+            vec!["pairs"],
+        ),
+        (
+            "SELECT SUM(t.n) FROM (SELECT MAX(p.x * m.a) OVER (ORDER BY p.id ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS n FROM p, m) t",
+            vec!["-> segment-select: expected extremum", "frozen rows|298, 100 groups"],
+            vec!["degree", "presence"],
+        ),
+        (
+            "SELECT SUM(inner_product(t.v, t.v)) FROM (SELECT p.k, AVG(array_scale([1.0, 2.0], p.x * m.a)) AS v FROM p, m GROUP BY p.k) t",
+            vec!["-> segment-reduce: mean", "frozen rows|100, 5 groups"],
+            vec!["presence"],
+        ),
         (
             "SELECT SUM(q.h) FROM p, LATERAL (SELECT u.w * p.x AS h FROM u WHERE u.id >= p.k ORDER BY u.w * p.y DESC LIMIT 1) q",
             vec!["frozen rows|300, 100 partitions", "softmax"],

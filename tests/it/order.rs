@@ -364,6 +364,7 @@ async fn relaxed_rows_are_shown_in_their_order() {
         assert_eq!(shown.join(" "), expected, "{sql}");
     }
     fails(&s, "RELAX () SELECT 1 AS _weight FROM m", &["a column of the name _weight", "hint: give it another name"]).await;
+    fails(&s, "RELAX (estimator => 'perturbed') SELECT a FROM m", &["an estimator is how TRAIN", "hint: TRAIN"]).await;
     fails(&s, "RELAX (temperature => 1e-300) SELECT a FROM m", &["1e-300 is below the resolution", "hint: "]).await;
 }
 

@@ -180,6 +180,14 @@ async fn a_row_that_is_certain_leaves_the_gradient_of_any_and_of_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn matrices_are_shown_in_their_shape() {
+    let s = session().await;
+    run(&s, "CREATE TABLE e (id INT, w DOUBLE[2][3] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO e (id) VALUES (1), (2)").await;
+    let shown = rows(&s, "RELAX () SELECT id, w, SUM(w) OVER () AS s, CASE WHEN id = 3 THEN w END AS n FROM e ORDER BY id").await;
+    assert_eq!(shown, rows(&s, "SELECT id, w, (SELECT SUM(w) FROM e) AS s, NULL AS n, 1.0 AS weight FROM e ORDER BY id").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn vectors_of_no_length_have_no_direction() {
     let s = session().await;
     run(&s, "CREATE TABLE e (id INT, v DOUBLE[2] LEARNABLE); INSERT INTO e VALUES (1, [3, 4]), (2, [0, 0])").await;
