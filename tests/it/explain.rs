@@ -525,7 +525,7 @@ async fn every_operator_says_what_it_became() {
         // A frozen order over weights has no temperature; a frame is its rows.
         (
             "SELECT SUM(t.x) FROM (SELECT p.x FROM p, m WHERE p.x > m.a ORDER BY p.id LIMIT 10) t",
-            vec!["ORDER BY id LIMIT 10 -> segment-select: rows until their weights add up", "frozen rows|100, one partition", "degree"],
+            vec!["ORDER BY p.id LIMIT 10 -> segment-select: rows until their weights add up", "frozen rows|100, one partition", "degree"],
             vec!["softmax", "top 10"],
         ),
         (
