@@ -53,9 +53,15 @@ impl<'a> Assembler<'a> {
     }
 
     pub fn pass(mut self) -> Pass {
-        let (stores, sums) = (self.stores(), self.sums());
+        let (stores, parts) = (self.stores(), self.sums());
+        let mut sums: Vec<Value> = vec![];
+        for whole in parts.iter().map(|part| self.plan.whole_of(*part)) {
+            if !sums.contains(&whole) {
+                sums.push(whole);
+            }
+        }
         let body: Vec<Value> = self.body().into_iter().collect();
-        let terms: HashMap<Value, Vec<Value>> = sums.iter().fold(HashMap::new(), |mut map, &s| {
+        let terms: HashMap<Value, Vec<Value>> = parts.iter().fold(HashMap::new(), |mut map, &s| {
             map.entry(summand(self.graph, s)).or_insert_with(Vec::new).push(s);
             map
         });
@@ -84,7 +90,7 @@ impl<'a> Assembler<'a> {
             self.release(&over[position]);
         }
         // Sums of what already lies in memory.
-        for &sum in &sums {
+        for &sum in &parts {
             let x = summand(self.graph, sum);
             if self.in_memory(x) {
                 self.add(sum, x, &virtual_values, &sums);
@@ -276,12 +282,13 @@ impl<'a> Assembler<'a> {
             }
             _ => Term::Plain(self.operand(x)),
         };
-        let place = sums.iter().position(|s| *s == sum).expect("the sum belongs to this pass") as u32;
+        let whole = self.plan.whole_of(sum);
+        let place = sums.iter().position(|s| *s == whole).expect("the sum belongs to this pass") as u32;
         self.instructions.push(Instruction::Add { term, index, place, width: node.width, columns });
     }
 }
 
-/// Neighbouring scatters with the same factor become one instruction.
+/// Neighbouring scatters with the same factor, to different sums, become one instruction.
 fn paired(instructions: Vec<Instruction>) -> Vec<Instruction> {
     let scatter = |i: &Instruction| match *i {
         Instruction::Add { term: Term::Scaled(factor, vectors), index: Some(index), place, width, .. } if width > 1 => {
@@ -292,7 +299,7 @@ fn paired(instructions: Vec<Instruction>) -> Vec<Instruction> {
     let mut paired: Vec<Instruction> = Vec::with_capacity(instructions.len());
     for instruction in instructions {
         match (paired.last().and_then(scatter), scatter(&instruction)) {
-            (Some((factor, first)), Some((same, second))) if factor == same => {
+            (Some((factor, first)), Some((same, second))) if factor == same && first.place != second.place => {
                 paired.pop();
                 paired.push(Instruction::AddBoth { factor, first, second });
             }

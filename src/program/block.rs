@@ -5,6 +5,7 @@ use super::alignment::Alignment;
 use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
+use super::plan::sums_within;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Share, Step};
 use std::collections::{HashMap, HashSet};
@@ -167,8 +168,8 @@ impl Line {
                     let parents = |sum: &Value| match graph.node(*sum).op {
                         // All parents of the block, also those without rows.
                         Op::SegmentSum(..) if self.within.contains(sum) => Some(self.rows(graph.domain_of(*sum), spine.clone())),
-                        Op::SegmentSum(_, index) => Some(memory.indices[index.0 as usize].rows.parents(rows.clone())),
-                        _ => None,
+                        Op::Total(..) => None,
+                        _ => covered(graph, memory, *sum, rows.clone()),
                     };
                     let sums = pass.sums.iter().map(|sum| (memory.width(*sum), parents(sum)));
                     let most = window.min(pass.run.unwrap_or(usize::MAX)).next_multiple_of(32).max(32);
@@ -272,15 +273,26 @@ fn partition(rows: usize, holds: impl Fn(usize) -> bool) -> usize {
     low
 }
 
+/// The parents that rows add to.
+fn covered<R>(graph: &Graph, memory: &Memory<R>, sum: Value, rows: Range<usize>) -> Option<Range<usize>> {
+    let of_part = |part: Value| match graph.node(part).op {
+        Op::SegmentSum(_, index) => Some(memory.indices[index.0 as usize].rows.parents(rows.clone())),
+        _ => None,
+    };
+    sums_within(graph, sum).into_iter().filter_map(of_part).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+}
+
 /// How many blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
 fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, memory: &Memory<R>, rows: usize) -> usize {
     let (mut work, mut spread) = (0, 0);
     for pass in passes.filter(|p| p.domain != ONE) {
         work += graph.rows(pass.domain) * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
         // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
-        let scattered = |s: &&Value| match graph.node(**s).op {
-            Op::SegmentSum(_, index) => !memory.indices[index.0 as usize].rows.is_sorted(),
-            _ => false,
+        let scattered = |s: &&Value| {
+            sums_within(graph, **s).into_iter().any(|part| match graph.node(part).op {
+                Op::SegmentSum(_, index) => !memory.indices[index.0 as usize].rows.is_sorted(),
+                _ => false,
+            })
         };
         spread += pass.sums.iter().filter(scattered).map(|s| memory.column(*s).len()).sum::<usize>();
     }

@@ -11,6 +11,7 @@ use super::assembler::Assembler;
 use super::graph::{Domain, Graph, Op, Value};
 use super::schedule::{Stage, Strip};
 use super::segment::Segments;
+use crate::scalar::Binary;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// When something is computed. `level` counts the boundaries before it that all rows of one side have to reach before any of
@@ -66,6 +67,10 @@ pub(super) struct Plan<'g> {
     stores: BTreeMap<(Moment, Domain), Vec<Value>>,
     /// Sums by the pass that makes them.
     pub sums: BTreeMap<(Moment, Domain), Vec<Value>>,
+    /// Sums of sums over the same rows, all of one pass, which adds to them as it goes; and for each part the whole.
+    joint: BTreeMap<Value, Value>,
+    /// How many read a value.
+    readers: HashMap<Value, usize>,
     /// Whole-segment operations, the moment at which all that they read is in memory, and whether they are within a strip.
     steps: BTreeSet<(Moment, Value, bool)>,
     /// Of values over a cross product that go through a strip, the levels that need them: each computes them again.
@@ -74,9 +79,10 @@ pub(super) struct Plan<'g> {
 
 impl<'g> Plan<'g> {
     fn new(graph: &'g Graph, outputs: &[Value], sampled: bool) -> Self {
-        let mut needed = BTreeSet::new();
+        let (mut needed, mut readers) = (BTreeSet::new(), HashMap::new());
         let mut stack = outputs.to_vec();
         while let Some(v) = stack.pop() {
+            *readers.entry(v).or_default() += 1;
             if needed.insert(v) {
                 stack.extend(graph.node(v).op.operands());
             }
@@ -84,7 +90,8 @@ impl<'g> Plan<'g> {
         let alignment = if sampled { Alignment::default() } else { Alignment::of(graph, &needed) };
         let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
         let (moments, whole, stored, steps) = (HashMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, steps, again: BTreeMap::new() };
+        let (joint, again) = (BTreeMap::new(), BTreeMap::new());
+        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, joint, readers, steps, again };
         for &v in &needed {
             plan.place(v);
         }
@@ -180,7 +187,44 @@ impl<'g> Plan<'g> {
     /// Whether a value lies in memory without a map having stored it.
     pub fn is_available(&self, v: Value) -> bool {
         let op = self.graph.node(v).op;
-        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..))
+        op.is_leaf() || matches!(op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..)) || self.joint.values().any(|whole| *whole == v)
+    }
+
+    /// The sum that a pass adds to: this one, or that of which it is a part.
+    pub fn whole_of(&self, sum: Value) -> Value {
+        self.joint.get(&sum).copied().unwrap_or(sum)
+    }
+
+    /// When the sum of sums is known, if one pass makes them all, and nothing else reads one of them.
+    fn join_sums(&mut self, v: Value) -> Option<Moment> {
+        let Op::Binary(Binary::Add, ..) = self.graph.node(v).op else { return None };
+        let parts = self.parts(v)?;
+        let made_by = |part: &Value| self.sums.iter().find(|(_, sums)| sums.contains(part)).map(|(pass, _)| *pass);
+        let pass = made_by(&parts[0])?;
+        let follows = |part: &Value| matches!(self.graph.node(*part).op, Op::SegmentSum(_, index) if self.alignment.follows(index));
+        if parts.iter().any(|part| made_by(part) != Some(pass) || follows(part)) {
+            return None;
+        }
+        self.joint.retain(|_, whole| !parts.contains(whole) && *whole != v);
+        self.joint.extend(parts.iter().map(|part| (*part, v)));
+        Some(self.after(v, pass.0, false))
+    }
+
+    /// The sums that a sum of sums consists of, which only it reads.
+    fn parts(&self, v: Value) -> Option<Vec<Value>> {
+        let Op::Binary(Binary::Add, a, b) = self.graph.node(v).op else { return None };
+        let mut parts = vec![];
+        for part in [a, b] {
+            let only = self.readers[&part] == 1 && self.graph.domain_of(part) == self.graph.domain_of(v);
+            match self.graph.node(part).op {
+                Op::SegmentSum(..) if only => parts.push(part),
+                Op::Binary(Binary::Add, ..) if only => {
+                    parts.extend(self.parts(part)?);
+                }
+                _ => return None,
+            }
+        }
+        Some(parts)
     }
 
     /// When a value can be read from memory. `aligned`: rows of the reader are those of the value, or belong to them in order.
@@ -219,6 +263,7 @@ impl<'g> Plan<'g> {
                 self.steps.insert((moment, v, within));
                 self.after(v, moment, within)
             }
+            _ if let Some(known) = self.join_sums(v) => known,
             op => latest(op.operands().map(|o| self.within(o, node.domain)).collect::<Vec<_>>()),
         };
         self.moments.insert(v, moment);
@@ -259,6 +304,14 @@ impl<'g> Plan<'g> {
             }
         }
         self.stored.extend(passes.into_iter().filter(|(_, moments)| moments.len() > 1).map(|(v, _)| v));
+    }
+}
+
+/// The sums over rows that a sum, or a sum of sums, consists of.
+pub(super) fn sums_within(graph: &Graph, sum: Value) -> Vec<Value> {
+    match graph.node(sum).op {
+        Op::Binary(Binary::Add, a, b) => [sums_within(graph, a), sums_within(graph, b)].concat(),
+        _ => vec![sum],
     }
 }
 

@@ -358,6 +358,31 @@ fn every_map_primitive_is_linear_in_its_adjoint() {
 }
 
 #[test]
+fn sums_of_one_pass_that_are_added_are_one_sum() {
+    // TransE: three rows of one table in each triple, and a fourth whose sum another pass makes.
+    for (rows, width, fourth) in [(60, 3, false), (20_000, 4, false), (60, 3, true)] {
+        let graph = Graph::new();
+        let (triples, entities, groups) = (graph.domain("triples", rows), graph.domain("entities", 11), graph.domain("groups", 5));
+        let [h, t, n] = [1, 2, 3].map(|seed| graph.index(triples, entities, index(rows, 11, seed)));
+        let (g, of_group) = (graph.index(triples, groups, index(rows, 5, 4)), graph.index(groups, entities, index(5, 11, 5)));
+        let x = graph.parameter(0, entities, width);
+        let near = graph.subtract(graph.gather(x, h), graph.gather(x, t));
+        let far = graph.subtract(graph.gather(x, h), graph.gather(x, n));
+        let y = graph.residual(0, triples, 1);
+        let each = graph.multiply(y, graph.subtract(graph.dot(near, near), graph.dot(far, near)));
+        let grouped = graph.segment_sum(each, g);
+        let weighed = if fourth { graph.multiply(grouped, graph.sum(graph.gather(x, of_group))) } else { grouped };
+        let objective = graph.multiply(graph.number(1.0 / rows as f64), graph.total(weighed, groups));
+        let residuals = Arc::new(vec![numbers(1, rows)]);
+        let outputs: Vec<Value> = [objective].into_iter().chain(gradient(&graph, objective, &[x]).into_iter().flatten()).collect();
+        let machine = Machine::<f64>::build(&graph, residuals.clone(), &outputs, false);
+        let sums: usize = machine.passes().map(|pass| pass.sums.iter().filter(|v| graph.width(**v) == width).count()).sum();
+        assert!(fourth || sums == 1, "{sums} columns of sums");
+        Case { graph, parameters: vec![(x, 11 * width)], residuals, objective }.check("joint sums");
+    }
+}
+
+#[test]
 fn convolutions_upon_each_other_have_the_gradients_of_their_values() {
     for rows in [1, 40] {
         let graph = Graph::new();
