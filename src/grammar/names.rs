@@ -1,46 +1,52 @@
 //! Columns of a SELECT list have different names, as in DuckDB: what is written twice is `x` and `x:1`.
+//! Numbers go on through a statement, so that the branches of a UNION have no name in two places.
 
 use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, VisitMut, VisitorMut};
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 /// Gives a name to what is in a SELECT list for the second time.
 pub(super) fn distinguish<T: VisitMut>(tree: &mut T) {
-    let _ = tree.visit(&mut Names);
+    let _ = tree.visit(&mut Names::default());
 }
 
-struct Names;
+#[derive(Default)]
+struct Names {
+    /// How many names were given.
+    given: usize,
+}
 
 impl VisitorMut for Names {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        lists(&mut query.body);
+        self.lists(&mut query.body);
         ControlFlow::Continue(())
     }
 }
 
-fn lists(body: &mut SetExpr) {
-    match body {
-        SetExpr::Select(select) => list(&mut select.projection),
-        SetExpr::SetOperation { left, right, .. } => {
-            lists(left);
-            lists(right);
+impl Names {
+    fn lists(&mut self, body: &mut SetExpr) {
+        match body {
+            SetExpr::Select(select) => self.list(&mut select.projection),
+            SetExpr::SetOperation { left, right, .. } => {
+                self.lists(left);
+                self.lists(right);
+            }
+            _ => {}
         }
-        _ => {}
     }
-}
 
-fn list(items: &mut [SelectItem]) {
-    let mut known: HashMap<String, usize> = HashMap::new();
-    for item in items {
-        let SelectItem::UnnamedExpr(expr) = item else { continue };
-        let seen = known.entry(uncast(expr).to_string()).or_default();
-        if *seen > 0 {
-            let alias = Ident::with_quote('"', format!("{}:{seen}", name(uncast(expr))));
-            *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+    fn list(&mut self, items: &mut [SelectItem]) {
+        let mut known = HashSet::new();
+        for item in items {
+            let SelectItem::UnnamedExpr(expr) = item else { continue };
+            if !known.insert(uncast(expr).to_string().to_lowercase()) {
+                self.given += 1;
+                let alias = Ident::with_quote('"', format!("{}:{}", name(uncast(expr)), self.given));
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
         }
-        *seen += 1;
     }
 }
 

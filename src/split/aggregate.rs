@@ -35,9 +35,17 @@ impl Splitter<'_> {
     /// An aggregate over a relation that is split already.
     pub(super) fn aggregate_of(&mut self, aggregate: &logical_expr::Aggregate, input: Relation) -> Result<Relation> {
         let mut input = self.with_outer(input, aggregate.group_expr.iter().chain(&aggregate.aggr_expr))?;
-        let all = aggregate.group_expr.iter().chain(&aggregate.aggr_expr).cloned();
+        // A key that is written twice is one column of the result.
+        let mut group_by: Vec<&Expr> = vec![];
+        for key in &aggregate.group_expr {
+            if !group_by.contains(&key) {
+                group_by.push(key);
+            }
+        }
+        let count = group_by.len();
+        let all = group_by.into_iter().chain(&aggregate.aggr_expr).cloned();
         let (schema, mut keys) = self.unnest(&mut input, aggregate.input.schema(), all)?;
-        let aggregates = keys.split_off(aggregate.group_expr.len());
+        let aggregates = keys.split_off(count);
         let id = aggregate.schema.field_with_unqualified_name(logical_expr::Aggregate::INTERNAL_GROUPING_ID);
         let grouping_id = id.map_or(DataType::UInt8, |f| f.data_type().clone());
         self.grouped(&Aggregation { keys, aggregates, schema, grouping_id }, input)

@@ -330,6 +330,7 @@ impl Splitter<'_> {
         if let Some(among) = self.among(comparison, &a, &b) {
             return Ok(among);
         }
+        let (a, b) = self.half_way(comparison, a, b);
         Ok(Predicate::Compare { comparison, left: Box::new(a), right: Box::new(b), label: relation::text(e) })
     }
 

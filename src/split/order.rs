@@ -9,7 +9,7 @@ use super::rows::number;
 use super::{Splitter, column, column_name};
 use crate::algebra::{Comparison, Expression, Order, Output, OutputValue, Predicate, Ranking, Source};
 use crate::error::{Error, Place, Result};
-use crate::scalar::Binary;
+use crate::scalar::{Binary, Unary};
 use datafusion::common::DFSchema;
 use datafusion::functions_window::expr_fn::{rank, row_number};
 use datafusion::logical_expr::{
@@ -143,8 +143,8 @@ impl Splitter<'_> {
             }
             partition.push(self.frozen_column(e, schema, &mut input)?);
         }
-        let rest = sorted.get(partition.len()..).unwrap_or_default();
-        let keys = self.sort_keys(rest, schema, &mut input)?;
+        let all = self.sort_keys(sorted, schema, &mut input)?;
+        let keys = all.get(partition.len()..).unwrap_or_default().to_vec();
         if keys.is_empty() {
             return Err(refusal(
                 "DISTINCT ON over a live relation without an order",
@@ -152,7 +152,8 @@ impl Splitter<'_> {
                 "ORDER BY the same columns and then one that says which row is the first, or GROUP BY the columns",
             ));
         }
-        let input = self.project(input, schema, &distinct.select_expr)?;
+        let mut input = self.project(input, schema, &distinct.select_expr)?;
+        input.known.order = Some(all);
         partition.extend(self.outer_key(&input)?);
         self.first_of_each(input, partition, keys, 0, Some(1))
     }
@@ -279,6 +280,40 @@ impl Splitter<'_> {
                 if comparison == Equal { degree(at) } else { not(degree(at)) }
             }
         })
+    }
+
+    /// A place is a whole number: compared with a frozen number, it is compared with what lies half-way to the next.
+    pub(super) fn half_way(&self, comparison: Comparison, a: Expression, b: Expression) -> (Expression, Expression) {
+        use Comparison::{Greater, GreaterEqual, Less, LessEqual};
+        let beside = |bound: Expression, above: bool| {
+            let (round, half) = if above { (Unary::Floor, 0.5) } else { (Unary::Ceil, -0.5) };
+            let whole = Expression::Unary(round, Box::new(bound));
+            Expression::Binary(Binary::Add, Box::new(whole), Box::new(Expression::Number(half)))
+        };
+        match (&a, &b, comparison) {
+            (_, Expression::Residual(_), LessEqual | Greater) if self.is_place(&a) => (a, beside(b, true)),
+            (_, Expression::Residual(_), Less | GreaterEqual) if self.is_place(&a) => (a, beside(b, false)),
+            (Expression::Residual(_), _, GreaterEqual | Less) if self.is_place(&b) => (beside(a, true), b),
+            (Expression::Residual(_), _, Greater | LessEqual) if self.is_place(&b) => (beside(a, false), b),
+            _ => (a, b),
+        }
+    }
+
+    /// Whether a number is a place in an order.
+    fn is_place(&self, e: &Expression) -> bool {
+        let Expression::Input { input, column } = *e else { return false };
+        let Some(&Source::Stage(mut stage)) = self.sources.get(&input) else { return false };
+        let mut column = column;
+        loop {
+            match &self.stages[stage].outputs[column].value {
+                OutputValue::Ranked { ranking, .. } => return ranking.is_place(),
+                OutputValue::Row(Expression::Input { input, column: inner }) => match self.stages[stage].inputs[*input].source {
+                    Source::Stage(below) => (stage, column) = (below, *inner),
+                    Source::Table(_) => return false,
+                },
+                _ => return false,
+            }
+        }
     }
 
     /// Two bounds that both hold; of two places in one order, the rows among the first that are not among the fewer.

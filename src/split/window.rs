@@ -80,6 +80,11 @@ impl Splitter<'_> {
                         self.place_rows(input, partition, &keys).map(|(ranked, relation, _)| (ranked, relation))?
                     }
                     Ranking::Rank if !keys.is_empty() => self.place_peers(input, partition, &keys)?,
+                    _ if keys.is_empty() => {
+                        return Err(Error::new(format!("{} without an order, over rows that a live filter weighs", function.fun.name()))
+                            .at(place(e))
+                            .hint("OVER (... ORDER BY ...) says which row is the first"));
+                    }
                     _ => {
                         let what = "over rows that a live filter weighs, without an order that is live";
                         return Err(Error::new(format!("{} {what}", function.fun.name()))

@@ -246,6 +246,12 @@ async fn groups_may_have_a_model_among_their_keys() {
                 2.0 * (one + two) * any(&[one, two, null])
             }),
             ("SELECT APPROX_DISTINCT(r.k) FROM r, m WHERE r.x > m.a", one + two),
+            // A key that is written twice is one key.
+            (
+                "SELECT SUM(t.n + 0 * t.p + 0 * t.q) FROM (SELECT r.k AS p, r.k AS q, COUNT(*) AS n FROM r, m WHERE r.x > m.a GROUP BY 1, 2) t",
+                one * (w(0.5) + w(-0.3)) + two * two,
+            ),
+            ("SELECT SUM(t.s * t.a) FROM (SELECT m.a, SUM(r.x) AS s FROM r, m GROUP BY r.k, r.k, m.a, m.a) t", 0.14),
         ],
     )
     .await;

@@ -16,6 +16,8 @@ async fn what_is_selected_twice_has_two_names() {
     assert_eq!(rows(&s, "SELECT a, t.b, a FROM t WHERE a > 0 ORDER BY a").await, "1|1|1\n7|7|7");
     assert_eq!(rows(&s, "SELECT \"x:1\" FROM (SELECT a AS q, x, x FROM (SELECT a, b AS x FROM t) u) v ORDER BY q LIMIT 1").await, "0");
     assert_eq!(rows(&s, "SELECT 1, 1, 1 UNION SELECT 1, 1, 1").await, "1|1|1");
+    assert_eq!(rows(&s, "SELECT 1, 1, 2 UNION ALL SELECT 2, 1, 1 ORDER BY 1").await, "1|1|2\n2|1|1");
+    assert_eq!(rows(&s, "SELECT COUNT(*), count(*), A, a FROM t GROUP BY a HAVING a = 7").await, "1|1|7|7");
     assert_eq!(
         rows(&s, "WITH RECURSIVE n(i, j) AS (SELECT 1, 1 UNION ALL SELECT i + 1, j FROM n WHERE i < 3) SELECT SUM(i), SUM(j) FROM n").await,
         "6|3"

@@ -283,7 +283,7 @@ async fn windows_over_a_frozen_order_read_the_rows_that_the_exact_engine_finds()
         ("LAG(x * a) OVER (ORDER BY id)", vec!["over rows that a live filter weighs", "filter after the window"]),
         ("SUM(x) OVER (ORDER BY id ROWS 2 PRECEDING)", vec!["over a number of rows that a live filter weighs"]),
         ("MAX(x * a) OVER (ORDER BY id ROWS 2 PRECEDING)", vec!["over a number of rows that a live filter weighs"]),
-        ("ROW_NUMBER() OVER ()", vec!["row_number over rows that a live filter weighs", "may have a frozen order"]),
+        ("ROW_NUMBER() OVER ()", vec!["row_number without an order, over rows that a live filter weighs", "ORDER BY"]),
         ("DENSE_RANK() OVER (ORDER BY id)", vec!["dense_rank over rows that a live filter weighs", "may have a frozen order"]),
     ] {
         fails(&s, &format!("TRAIN MINIMIZE (SELECT SUM(w) FROM (SELECT {window} AS w FROM d, m WHERE x > a) t)"), &pieces).await;
@@ -326,6 +326,12 @@ async fn places_in_a_frozen_order_count_the_weights_before() {
                 &format!("SELECT COUNT(*) FROM (SELECT t.k FROM (SELECT r.k, ROW_NUMBER() OVER (PARTITION BY r.k ORDER BY r.x) AS n {rows}) t WHERE t.n = 1 GROUP BY t.k) u"),
                 one + d + b,
             ),
+            // A place is a whole number, also beside one that is no literal.
+            (
+                &format!("SELECT SUM(1e6 * CAST(t.n <= t.k AS DOUBLE)) FROM (SELECT r.k, ROW_NUMBER() OVER (ORDER BY r.x) AS n {rows} AND r.x > 0.9) t"),
+                1e6 * d * (1.0 / (1.0 + (-(2.5 - 1.0) / 0.5f64).exp())),
+            ),
+            (&format!("SELECT COUNT(*) FROM (SELECT DISTINCT ON (r.k) r.x {rows} ORDER BY r.k, r.x LIMIT 1) t"), 1.0),
             (&format!("SELECT FIRST_VALUE(r.x ORDER BY r.x) {rows}"), of_x(1.0)),
             (&format!("SELECT LAST_VALUE(r.x * m.b ORDER BY r.x) {rows}"), 2.0 * (d + (1.0 - d) * 0.5)),
             // Nothing live weighs the rows: the first value is read.
@@ -356,6 +362,7 @@ async fn relaxed_rows_are_shown_in_their_order() {
         ("r.x * m.b DESC", "1.0 0.5 0.2 -0.3"),
         ("r.x", "-0.3 0.2 0.5 1.0"),
         ("r.k DESC NULLS FIRST, r.x * m.b", "0.2 1.0 -0.3 0.5"),
+        ("r.k NULLS FIRST, r.x LIMIT 9", "0.2 -0.3 0.5 1.0"),
         ("r.x * r.x * m.b LIMIT 4", "0.2 -0.3 0.5 1.0"),
     ] {
         let sql = format!("RELAX (temperature => 0.5) SELECT r.x FROM r, m WHERE r.x > m.a ORDER BY {order}");
