@@ -88,6 +88,15 @@ fn readable(message: &str) -> (String, Option<String>) {
         let candidates = message.split_once("Candidate functions:").map(|(_, list)| list.split_whitespace().collect::<Vec<_>>().join(" "));
         return (format!("no function '{call}'"), candidates.map(|list| format!("cast the arguments; there is {list}")));
     }
+    if message.contains("could not cast array of type List(") {
+        let what = "a function of vectors, or of numbers, was given arrays of another depth";
+        return (what.into(), Some("flatten(x) takes one level of nesting away, and x[1] is an element".into()));
+    }
+    if message.starts_with("Projections require unique expression names") {
+        let named: Vec<&str> = message.split('"').skip(1).step_by(2).take(2).collect();
+        let what = format!("two columns of a SELECT list have one name: {}", named.join(" and "));
+        return (what, Some("give one of them another: SELECT ... AS other".into()));
+    }
     match message.split_once("\nDid you mean") {
         Some((what, meant)) => (what.trim_end_matches('.').to_string(), Some(format!("did you mean{meant}"))),
         None => (message.split("\nThis issue was likely caused by").next().unwrap_or_default().to_string(), None),

@@ -1,4 +1,4 @@
-//! MEDIAN, PERCENTILE_CONT, APPROX_MEDIAN, APPROX_PERCENTILE_CONT.
+//! MEDIAN, PERCENTILE_CONT, APPROX_MEDIAN, APPROX_PERCENTILE_CONT, and the same WITH_WEIGHT, a factor of a row's weight.
 //!
 //! Exact: with n rows that are present and not NULL, h = (n - 1) p and j = floor(h), the j-th and the next value in
 //! ascending order (counted from 0), interpolated at h - j. Relaxed: n is `sum w`, and the j-th value is the root q of
@@ -9,6 +9,7 @@
 
 use super::comparison::Boundary;
 use super::{Number, Workplace};
+use crate::algebra::Grouping;
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
 
@@ -28,7 +29,10 @@ impl<R: Lanes> Workplace<'_, R> {
         let between = self.through(between);
         let some = self.some(rows);
         let value = some.map_or(between, |some| graph.select(some, between, graph.number(0.0)));
-        Number { value, presence: self.presence_of_group(weight, some) }
+        // A row may weigh more than 1, but is no more than there.
+        let each = self.stage.grouping == Grouping::Each;
+        let there = weight.filter(|_| each).map(|w| self.of_degrees([w], |at, [w]| at.all.graph.binary(Binary::Least, w, at.number(1.0))));
+        Number { value, presence: self.presence_of_group(there, some) }
     }
 
     /// Between the two order statistics around the place.

@@ -4,7 +4,7 @@ use super::learn::{self, Column};
 use super::objective::{Answer, Objective};
 use super::{Outcome, Session, settings, train};
 use crate::algebra::{Pipeline, Rows};
-use crate::error::{Error, Result, both};
+use crate::error::{Error, Place, Result, both};
 use crate::grammar::Relaxed;
 use crate::program::{Machine, Slot};
 use crate::relaxation::{self, Kept, Relaxed as RelaxedRows, Softness};
@@ -70,6 +70,7 @@ fn answer(materialized: Materialized<f64>, columns: &[Column], settings: (Softne
     for column in &answer.columns {
         if column.name == WEIGHT {
             return Err(Error::new(format!("a column of the name {WEIGHT}, which RELAX gives to the weight of the rows"))
+                .at(Place::Expression(WEIGHT.into()))
                 .hint("give it another name: SELECT ... AS other"));
         }
         let array = array(column.part, Some(column))?;

@@ -2,7 +2,7 @@
 
 use super::{Outcome, Session, settings};
 use crate::algebra::Parameter;
-use crate::error::{Error, Result};
+use crate::error::{Error, Place, Result};
 use crate::grammar::Relaxed;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -15,7 +15,8 @@ pub(super) async fn gradient(session: &Session, query: &Relaxed) -> Result<Outco
         Some(value) if value.is_finite() => {}
         value => {
             let what = value.map_or("NULL".into(), |v| v.to_string());
-            let error = Error::new(format!("the relaxed query is {what}, which has no gradient"));
+            let error =
+                Error::new(format!("the relaxed query is {what}, which has no gradient")).at(Place::Expression("GRADIENT OF".into()));
             return Err(error.hint("aggregate over rows that are there, and keep the arguments of LN, SQRT and / away from 0"));
         }
     }

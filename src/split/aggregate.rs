@@ -3,6 +3,7 @@
 use super::array::array_agg;
 use super::expression::{constant, is_list, vectors};
 use super::grouping::is_distinct;
+use super::join::only_where;
 use super::relation::{Live, Relation, Slot, place, text};
 use super::rows::number;
 use super::{Splitter, column};
@@ -251,6 +252,16 @@ impl Splitter<'_> {
             let (y, x) = (self.number(y, schema, input)?, self.number(x, schema, input)?);
             return Ok(Output { value: OutputValue::Moment { moment, x, y, filter }, label });
         }
+        if let ("approx_percentile_cont_with_weight", [x, weight, ..]) = (name.as_str(), params.args.as_slice()) {
+            let aggregate = Aggregate::Quantile(fraction(inner, params, 2)?);
+            let (value, weight) = (self.number(x, schema, input)?, self.number(weight, schema, input)?);
+            let argument = Some(match filter {
+                Some(p) => only_where(p, value),
+                None => value,
+            });
+            let filter = Some(Predicate::Degree(Box::new(weight)));
+            return Ok(Output { value: OutputValue::Aggregate { aggregate, argument, filter }, label });
+        }
         let aggregate = match name.as_str() {
             "count" => Aggregate::Count,
             "sum" => Aggregate::Sum,
@@ -258,7 +269,7 @@ impl Splitter<'_> {
             "min" => Aggregate::Min,
             "max" => Aggregate::Max,
             "median" | "approx_median" => Aggregate::Quantile(0.5),
-            "percentile_cont" | "approx_percentile_cont" => Aggregate::Quantile(fraction(inner, params)?),
+            "percentile_cont" | "approx_percentile_cont" => Aggregate::Quantile(fraction(inner, params, 1)?),
             "bool_and" => Aggregate::And,
             "bool_or" => Aggregate::Or,
             _ => {
@@ -297,7 +308,7 @@ impl Splitter<'_> {
                 e.human_display()
             ))
             .at(place(e))
-            .hint("ORDER BY a live value, or keep the rows with ROW_NUMBER() OVER (...) = 1 in a sub-query"));
+            .hint("ORDER BY frozen columns, or a live value first, or keep the rows with ROW_NUMBER() OVER (...) = 1 in a sub-query"));
         };
         let [value] = params.args.as_slice() else { return Err(Error::new(format!("{name} takes one argument")).at(place(e))) };
         let (first, last) = (&keys[0], name == "last_value");
@@ -367,9 +378,9 @@ fn presence_as(aggregate: Aggregate) -> Output {
     Output { value: OutputValue::Aggregate { aggregate, argument: None, filter: None }, label: "presence of the group".into() }
 }
 
-/// The fraction of PERCENTILE_CONT; in a descending order it counts from the other end.
-fn fraction(e: &Expr, params: &AggregateFunctionParams) -> Result<f64> {
-    let given = params.args.get(1).and_then(constant).and_then(|value| value.cast_to(&DataType::Float64).ok());
+/// The fraction of PERCENTILE_CONT, which argument `at` is; in a descending order it counts from the other end.
+fn fraction(e: &Expr, params: &AggregateFunctionParams, at: usize) -> Result<f64> {
+    let given = params.args.get(at).and_then(constant).and_then(|value| value.cast_to(&DataType::Float64).ok());
     match given {
         Some(ScalarValue::Float64(Some(p))) if (0.0..=1.0).contains(&p) => {
             Ok(if params.order_by.first().is_some_and(|key| !key.asc) { 1.0 - p } else { p })

@@ -6,7 +6,7 @@
 //! says of each outer row is a stage with at most one row for it, which the outer rows look up.
 
 use super::expression::never_null;
-use super::relation::{Known, Live, Relation, Slot, place, place_of, text};
+use super::relation::{Known, Live, Relation, Slot, one_more, place, place_of, text};
 use super::rows::{FinishedRows, if_there, present};
 use super::subquery::{Call, Kind};
 use super::{Splitter, column, column_name};
@@ -74,9 +74,9 @@ impl Splitter<'_> {
         };
         relation.columns.push(slot);
         let name = format!("{} {}", e.human_display(), self.fresh());
-        let field = Arc::new(Field::new(&name, call.returned.clone(), true));
-        *schema = schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
-        Ok(Some(Expr::Column(Column::from_name(name))))
+        let (more, column) = one_more(schema, name, call.returned.clone())?;
+        *schema = more;
+        Ok(Some(column))
     }
 
     /// A conjunct that is a live EXISTS or IN: rows that match nothing go, the others weigh as much as they match.

@@ -3,7 +3,7 @@
 
 use super::aggregate::Aggregation;
 use super::expression::constant;
-use super::relation::{Live, Relation, Slot, place};
+use super::relation::{Live, Relation, Slot, one_more, place};
 use super::rows::number;
 use super::{Splitter, column};
 use crate::algebra::{Expression, Predicate, Source};
@@ -61,9 +61,7 @@ impl Splitter<'_> {
         input.flush()?;
         input.columns.push(Slot::Frozen(id));
         let name = format!("row of {} {id}", key.name);
-        let field = Arc::new(Field::new(&name, DataType::UInt32, true));
-        aggregation.schema = aggregation.schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
-        aggregation.keys[at] = Expr::Column(Column::from_name(name));
+        (aggregation.schema, aggregation.keys[at]) = one_more(&aggregation.schema, name, DataType::UInt32)?;
         Ok(Some((source, column)))
     }
 
@@ -96,9 +94,8 @@ impl Splitter<'_> {
         }
         let relation = self.concatenate(branches)?;
         let name = format!("key {}", self.fresh());
-        let field = Arc::new(Field::new(&name, key.get_type(schema)?, true));
-        let schema = schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
-        Ok((relation, schema, Expr::Column(Column::from_name(name))))
+        let (schema, key) = one_more(schema, name, key.get_type(schema)?)?;
+        Ok((relation, schema, key))
     }
 
     /// The values of a live key, and the predicate that it has each.

@@ -4,18 +4,16 @@
 use super::aggregate::Aggregation;
 use super::frame::frozen_columns;
 use super::order::Ranked;
-use super::relation::{Key, Live, Relation, Slot};
+use super::relation::{Key, Live, Relation, Slot, one_more};
 use super::rows::{number, product};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Expression, Order, Predicate, Source};
 use crate::error::Result;
-use datafusion::arrow::datatypes::{DataType, Field};
-use datafusion::common::{Column, DFSchema};
+use datafusion::arrow::datatypes::DataType;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::min_max::min_udaf;
 use datafusion::logical_expr::expr::{AggregateFunctionParams, NullTreatment, WindowFunction};
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlanBuilder};
-use std::sync::Arc;
 
 impl Splitter<'_> {
     /// Ends a stage whose rows are in a frozen order within partitions. Gives the stage, its rows, and the partition's columns
@@ -84,9 +82,8 @@ impl Splitter<'_> {
         let first = self.degree_among(&ranked, 1);
         relation.columns.push(Slot::Live(Live::Truth(Predicate::Degree(Box::new(first)))));
         let name = format!("first by {} {}", ranked.order.label, self.fresh());
-        let field = Arc::new(Field::new(&name, DataType::Boolean, true));
-        *schema = schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
-        let first = Expr::Column(Column::from_name(name));
+        let (more, first) = one_more(schema, name, DataType::Boolean)?;
+        *schema = more;
         aggregates[at] = avg_udaf().call(params.args).filter(there.map_or(first.clone(), |there| there.and(first))).build()?;
         Ok(relation)
     }

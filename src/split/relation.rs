@@ -5,10 +5,12 @@ use super::subquery::{each_call, given_back, reads_outer};
 use super::{Splitter, column, column_name};
 use crate::algebra::{Expression, Predicate, Source};
 use crate::error::{Error, Place, Result};
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder, TableScan, utils::split_conjunction};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A relation on its way through the split.
 #[derive(Debug, Clone)]
@@ -349,6 +351,13 @@ impl Splitter<'_> {
             Relation { plan, columns: vec![], weight: vec![], pending: vec![], names: new_names, known: Known::default(), carried: vec![] };
         Ok((relation, renamed, row))
     }
+}
+
+/// One more column at the end of a relation's schema, and the expression that reads it.
+pub(super) fn one_more(schema: &DFSchema, name: String, kind: DataType) -> Result<(DFSchema, Expr)> {
+    let field = Arc::new(Field::new(&name, kind, true));
+    let schema = schema.join(&DFSchema::from_unqualified_fields(vec![field].into(), Default::default())?)?;
+    Ok((schema, Expr::Column(Column::from_name(name))))
 }
 
 /// The expression as its reader wrote it: a column of the query around is that column.

@@ -25,6 +25,15 @@ async fn what_is_selected_twice_has_two_names() {
 }
 
 #[tokio::test]
+async fn what_datafusion_says_of_names_and_depths_is_said_with_a_way_out() {
+    let s = session().await;
+    run(&s, "CREATE TABLE t (id INT, m DOUBLE[2][2]); INSERT INTO t VALUES (1, [[1, 2], [3, 4]])").await;
+    fails(&s, "SELECT id, * FROM t", &["two columns of a SELECT list have one name: t.id and t.id", "hint: ", "AS other"]).await;
+    fails(&s, "SELECT array_sum(m) FROM t", &["arrays of another depth", "hint: flatten(x)"]).await;
+    assert_eq!(rows(&s, "SELECT array_sum(flatten(m)) FROM t").await, "10.0");
+}
+
+#[tokio::test]
 async fn lists_of_in_are_no_sets_of_their_texts() {
     let s = session().await;
     run(&s, "CREATE TABLE t (a INT, b INT); INSERT INTO t VALUES (1, 1), (2, 2), (2, 3), (3, NULL)").await;

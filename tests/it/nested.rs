@@ -131,9 +131,11 @@ fn objective(random: &mut Random) -> String {
     }
 }
 
-/// Why a query has nothing to learn, or is not of the grammar, said with a way out.
+/// Why a query has nothing to learn, or is not of the grammar, said with its place and a way out.
 fn is_refused_well(message: &str) -> bool {
-    message.contains("hint: ") || message.contains("no gradient reaches") || message.contains("reads no learnable column")
+    (message.contains("hint: ") && message.contains("\n  at: "))
+        || message.contains("no gradient reaches")
+        || message.contains("reads no learnable column")
 }
 
 /// What one query holds (whether its limit was compared, and how many slopes), or what it breaks.
