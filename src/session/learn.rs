@@ -1,6 +1,6 @@
 //! Relax and fit: the part of a TRAIN that computes, in the precision of its columns. It runs on a thread of its own.
 
-use super::settings::Clauses;
+use super::settings::{Clauses, resolution};
 use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
@@ -202,17 +202,6 @@ fn must_reach(columns: &[Column], reached: &[usize], notes: &[Note]) -> Result<(
         let names: Vec<&str> = columns.iter().map(|c| c.parameter.name.as_str()).collect();
         let what = format!("no gradient reaches a learnable column; the objective reads {}", names.join(", "));
         return Err(at(Error::new(what).hint("use them where small changes have an effect")));
-    }
-    Ok(())
-}
-
-/// A temperature must be larger than the rounding of the numbers that it divides.
-pub(super) fn resolution<R: Lanes>(lowest: f64) -> Result<()> {
-    let finest = 16.0 * if size_of::<R>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON };
-    if lowest < finest {
-        let kind = if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" };
-        return Err(Error::new(format!("the temperature {lowest:e} is below the resolution of {kind} columns"))
-            .hint(format!("use at least {finest:.1e}")));
     }
     Ok(())
 }

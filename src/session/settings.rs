@@ -1,9 +1,9 @@
 //! The clauses of TRAIN as settings: known options, in their ranges. All that is wrong is said at once.
 
 use super::create::place;
-use super::learn::resolution;
 use crate::error::{Error, Result};
 use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Relaxed, Train, nearest};
+use crate::program::Lanes;
 use crate::relaxation::{Logic, Softness};
 use crate::scalar::Unary;
 use crate::training::{Optimizer, Temperature};
@@ -75,6 +75,17 @@ pub(super) fn relaxed(query: &Relaxed) -> Result<(Softness, f64)> {
     Error::all(refusals).map_or(Ok(()), Err)?;
     resolution::<f64>(temperature)?;
     Ok((softness, temperature))
+}
+
+/// A temperature must be larger than the rounding of the numbers that it divides.
+pub(super) fn resolution<R: Lanes>(lowest: f64) -> Result<()> {
+    let finest = 16.0 * if size_of::<R>() == 4 { f64::from(f32::EPSILON) } else { f64::EPSILON };
+    if lowest < finest {
+        let kind = if size_of::<R>() == 4 { "REAL" } else { "DOUBLE" };
+        return Err(Error::new(format!("the temperature {lowest:e} is below the resolution of {kind} columns"))
+            .hint(format!("use at least {finest:.1e}")));
+    }
+    Ok(())
 }
 
 /// `estimator => 'perturbed', samples => m`: m exact runs a step, in pairs.

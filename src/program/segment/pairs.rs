@@ -30,32 +30,37 @@ fn rows<S: Shape>(slope: bool, s: &[f64], a: &[f64], unit: f64, wanted: Range<us
 }
 
 /// The same for the Laplace distribution in O(n log n): with the rows in the order of their scores,
-/// `L_i = exp(-(s_i - s_{i-1}) unit) (L_{i-1} + a_{i-1})` from below, and so from above.
-pub(super) fn laplace(slope: bool, s: &[f64], a: &[f64], unit: f64, order: &mut [u32], out: &mut [f64]) {
+/// `L_i = exp(-(s_i - s_{i-1}) unit) (L_{i-1} + a_{i-1})` from below, and so from above. `decays` is room for these exponentials.
+pub(super) fn laplace(slope: bool, s: &[f64], a: &[f64], unit: f64, order: &mut [u32], decays: &mut [f64], out: &mut [f64]) {
     sort(order, |x, y| s[x].total_cmp(&s[y]));
+    let Some((first, rest)) = decays.split_first_mut() else { return };
+    *first = 0.0;
+    for (gap, pair) in rest.iter_mut().zip(order.windows(2)) {
+        *gap = s[pair[1] as usize] - s[pair[0] as usize];
+    }
+    exponentials(rest, unit);
     // What lies above counts as a whole, less its tail.
     let (sign, whole) = if slope { (1.0, 0.0) } else { (-1.0, 1.0) };
-    let (mut near, mut last) = (0.0, f64::NEG_INFINITY);
-    for &i in &*order {
+    let mut near = 0.0;
+    for (&i, decay) in order.iter().zip(&*decays) {
         let i = i as usize;
-        near *= decay(s[i] - last, unit);
+        near *= decay;
         out[i] = 0.5 * (near + a[i]);
         near += a[i];
-        last = s[i];
     }
-    let (mut near, mut sum, mut last) = (0.0, 0.0, f64::INFINITY);
-    for &i in order.iter().rev() {
+    let (mut near, mut sum) = (0.0, 0.0);
+    for (&i, decay) in order.iter().zip(&*decays).rev() {
         let i = i as usize;
-        near *= decay(last - s[i], unit);
         out[i] += whole * sum + sign * 0.5 * near;
-        near += a[i];
+        near = (near + a[i]) * decay;
         sum += a[i];
-        last = s[i];
     }
 }
 
-fn decay(gap: f64, unit: f64) -> f64 {
-    exp(-(gap * unit))
+/// What is left over each gap.
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+fn exponentials(gaps: &mut [f64], unit: f64) {
+    gaps.iter_mut().for_each(|gap| *gap = exp(-(*gap * unit)));
 }
 
 /// Positions in a strict order: what compares equal stays in the order of the rows.

@@ -41,6 +41,8 @@ pub(super) struct Scratch {
     pub x: Vec<f64>,
     pub y: Vec<f64>,
     pub out: Vec<f64>,
+    /// What is left of a row's amount at the next one in the order, where amounts run along.
+    pub decays: Vec<f64>,
     /// The rows of each segment of the block in the order of the last step, counted within the segment.
     pub order: Vec<u32>,
     /// The root of each segment of the block at the last step, and the number of the first segment.
@@ -171,7 +173,7 @@ impl<R> Share<R> {
     /// Bytes of its own memory, but for its results.
     pub fn bytes(&self) -> usize {
         let scratch = &self.scratch;
-        (scratch.x.len() + scratch.y.len() + scratch.out.len() + scratch.roots.len()) * 8 + scratch.order.len() * 4
+        (scratch.x.len() + scratch.y.len() + scratch.out.len() + scratch.decays.len() + scratch.roots.len()) * 8 + scratch.order.len() * 4
     }
 }
 
@@ -199,7 +201,9 @@ impl Scratch {
         };
         let roots = if matches!(segment, Segment::Root { .. }) { vec![f64::NAN; segments.len()] } else { vec![] };
         let order = if sorts { vec![u32::MAX; rows] } else { vec![] };
-        Self { x: column(), y: column(), out: column(), order, roots, first: segments.start }
+        let runs = matches!(segment, Segment::Pairs { shape: Unary::LaplaceCdf, .. });
+        let decays = if runs { column() } else { vec![] };
+        Self { x: column(), y: column(), out: column(), decays, order, roots, first: segments.start }
     }
 }
 
@@ -263,7 +267,7 @@ impl<R: Lanes> Job<'_, R> {
         };
         let in_place = |v: Value| members.column(self.view.column(v));
         let (begin, out) = (out.first, &mut out.numbers);
-        let Scratch { x, y, out: results, order: orders, roots, first } = scratch;
+        let Scratch { x, y, out: results, decays, order: orders, roots, first } = scratch;
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
         match self.step.segment {
             Segment::Root { scores, weights, target, unit, shape } => {
@@ -285,7 +289,7 @@ impl<R: Lanes> Job<'_, R> {
                 load(amounts, y);
                 let unit = one(unit, s);
                 if shape == Unary::LaplaceCdf {
-                    pairs::laplace(slope, x, y, unit, &mut orders[order..order + n], results);
+                    pairs::laplace(slope, x, y, unit, &mut orders[order..order + n], &mut decays[..n], results);
                 } else {
                     pairs::all(shape, slope, x, y, unit, wanted.clone(), results);
                 }

@@ -94,7 +94,7 @@ fn sorted_laplace_sums_are_those_of_all_pairs() {
                 (2..n).step_by(5).for_each(|i| s[i] = s[i - 1]);
                 let (mut all, mut sorted) = (vec![0.0; n], vec![0.0; n]);
                 pairs::all(Unary::LaplaceCdf, slope, &s, &a, unit, 0..n, &mut all);
-                pairs::laplace(slope, &s, &a, unit, &mut (0..n as u32).collect::<Vec<_>>(), &mut sorted);
+                pairs::laplace(slope, &s, &a, unit, &mut (0..n as u32).collect::<Vec<_>>(), &mut vec![0.0; n], &mut sorted);
                 for (x, y) in all.iter().zip(&sorted) {
                     assert!((x - y).abs() <= 1e-9 * x.abs().max(1.0), "{n} rows, unit {unit}: {x} is not {y}");
                 }
