@@ -33,7 +33,7 @@ pub(super) struct Relation {
 /// What is known of a relation's rows beyond their values.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Known {
-    /// The order of the rows, where it depends on something live.
+    /// The order of the rows, where the skeleton has not sorted them: something live orders or weighs them.
     pub order: Option<Vec<Key>>,
     /// Of the rows that are equal in these columns, at most one is present.
     pub exclusive: Option<Vec<usize>>,
