@@ -5,7 +5,7 @@ use super::alignment::Alignment;
 use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
-use super::plan::sums_within;
+use super::plan::indices_of;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Share, Step};
 use std::collections::{HashMap, HashSet};
@@ -168,7 +168,6 @@ impl Line {
                     let parents = |sum: &Value| match graph.node(*sum).op {
                         // All parents of the block, also those without rows.
                         Op::SegmentSum(..) if self.within.contains(sum) => Some(self.rows(graph.domain_of(*sum), spine.clone())),
-                        Op::Total(..) => None,
                         _ => covered(graph, memory, *sum, rows.clone()),
                     };
                     let sums = pass.sums.iter().map(|sum| (memory.width(*sum), parents(sum)));
@@ -273,13 +272,10 @@ fn partition(rows: usize, holds: impl Fn(usize) -> bool) -> usize {
     low
 }
 
-/// The parents that rows add to.
+/// The parents that rows add to; `None` for a total.
 fn covered<R>(graph: &Graph, memory: &Memory<R>, sum: Value, rows: Range<usize>) -> Option<Range<usize>> {
-    let of_part = |part: Value| match graph.node(part).op {
-        Op::SegmentSum(_, index) => Some(memory.indices[index.0 as usize].rows.parents(rows.clone())),
-        _ => None,
-    };
-    sums_within(graph, sum).into_iter().filter_map(of_part).reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
+    let parents = indices_of(graph, sum).into_iter().map(|index| memory.indices[index.0 as usize].rows.parents(rows.clone()));
+    parents.reduce(|a, b| a.start.min(b.start)..a.end.max(b.end))
 }
 
 /// How many blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
@@ -288,12 +284,7 @@ fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, me
     for pass in passes.filter(|p| p.domain != ONE) {
         work += graph.rows(pass.domain) * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
         // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
-        let scattered = |s: &&Value| {
-            sums_within(graph, **s).into_iter().any(|part| match graph.node(part).op {
-                Op::SegmentSum(_, index) => !memory.indices[index.0 as usize].rows.is_sorted(),
-                _ => false,
-            })
-        };
+        let scattered = |s: &&Value| indices_of(graph, **s).iter().any(|index| !memory.indices[index.0 as usize].rows.is_sorted());
         spread += pass.sums.iter().filter(scattered).map(|s| memory.column(*s).len()).sum::<usize>();
     }
     if work == 0 {

@@ -8,7 +8,7 @@
 
 use super::alignment::Alignment;
 use super::assembler::Assembler;
-use super::graph::{Domain, Graph, Op, Value};
+use super::graph::{Domain, Graph, Index, Op, Value};
 use super::schedule::{Stage, Strip};
 use super::segment::Segments;
 use crate::scalar::Binary;
@@ -205,7 +205,6 @@ impl<'g> Plan<'g> {
         if parts.iter().any(|part| made_by(part) != Some(pass) || follows(part)) {
             return None;
         }
-        self.joint.retain(|_, whole| !parts.contains(whole) && *whole != v);
         self.joint.extend(parts.iter().map(|part| (*part, v)));
         Some(self.after(v, pass.0, false))
     }
@@ -307,11 +306,12 @@ impl<'g> Plan<'g> {
     }
 }
 
-/// The sums over rows that a sum, or a sum of sums, consists of.
-pub(super) fn sums_within(graph: &Graph, sum: Value) -> Vec<Value> {
+/// The indices through which rows are added to a sum by parent, or to a sum of such sums.
+pub(super) fn indices_of(graph: &Graph, sum: Value) -> Vec<Index> {
     match graph.node(sum).op {
-        Op::Binary(Binary::Add, a, b) => [sums_within(graph, a), sums_within(graph, b)].concat(),
-        _ => vec![sum],
+        Op::SegmentSum(_, index) => vec![index],
+        Op::Binary(Binary::Add, a, b) => [indices_of(graph, a), indices_of(graph, b)].concat(),
+        _ => vec![],
     }
 }
 
