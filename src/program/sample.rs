@@ -71,12 +71,12 @@ impl Sampling {
                 Step::Read { child, parent, rows } => {
                     let Some(needed) = taken(&mut active[*child]) else { continue };
                     active[*parent].get_or_insert_default().extend(needed.iter().map(|r| rows.at(*r as usize) as u32));
-                    active[*child] = Some(needed);
+                    put_back(&mut active[*child], needed);
                 }
                 Step::Summed { parent, child, members } => {
                     let Some(needed) = taken(&mut active[*parent]) else { continue };
                     members.of(&needed, active[*child].get_or_insert_default());
-                    active[*parent] = Some(needed);
+                    put_back(&mut active[*parent], needed);
                 }
                 Step::Whole { domain, rows } => active[*domain].get_or_insert_default().extend(0..*rows),
             }
@@ -91,6 +91,13 @@ fn taken(active: &mut Active) -> Active {
     let mut rows = active.take()?;
     ascending(&mut rows);
     Some(rows)
+}
+
+/// Beside what was added meanwhile, where a domain reads itself.
+fn put_back(active: &mut Active, rows: Vec<u32>) {
+    if let Some(added) = active.replace(rows) {
+        active.get_or_insert_default().extend(added);
+    }
 }
 
 fn ascending(rows: &mut Vec<u32>) {

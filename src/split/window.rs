@@ -74,17 +74,16 @@ impl Splitter<'_> {
                 let partition = self.partition(&params.partition_by, schema, &mut input)?;
                 let keys = self.sort_keys(&params.order_by, schema, &mut input)?;
                 let live = keys.iter().any(Key::is_live);
+                if keys.is_empty() {
+                    return Err(Error::new(format!("{} without an order, over rows that a live filter weighs", function.fun.name()))
+                        .at(place(e))
+                        .hint("OVER (... ORDER BY ...) says which row is the first"));
+                }
+                let without_partition = |(ranked, relation, _)| (ranked, relation);
                 let (ranked, relation) = match ranking {
-                    _ if live => self.rank_rows(input, partition, &keys).map(|(ranked, relation, _)| (ranked, relation))?,
-                    Ranking::RowNumber if !keys.is_empty() => {
-                        self.place_rows(input, partition, &keys).map(|(ranked, relation, _)| (ranked, relation))?
-                    }
-                    Ranking::Rank if !keys.is_empty() => self.place_peers(input, partition, &keys)?,
-                    _ if keys.is_empty() => {
-                        return Err(Error::new(format!("{} without an order, over rows that a live filter weighs", function.fun.name()))
-                            .at(place(e))
-                            .hint("OVER (... ORDER BY ...) says which row is the first"));
-                    }
+                    _ if live => self.rank_rows(input, partition, &keys).map(without_partition)?,
+                    Ranking::RowNumber => self.place_rows(input, partition, &keys).map(without_partition)?,
+                    Ranking::Rank => self.place_peers(input, partition, &keys)?,
                     _ => {
                         let what = "over rows that a live filter weighs, without an order that is live";
                         return Err(Error::new(format!("{} {what}", function.fun.name()))
