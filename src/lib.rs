@@ -27,7 +27,7 @@
 //! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program | datafusion async_trait |
 //! | relaxation | one file per relaxed operator | algebra program scalar | - |
 //! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
-//! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion |
+//! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion ndarray |
 //! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | multiversion rand_chacha |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 

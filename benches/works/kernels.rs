@@ -1,4 +1,7 @@
-//! What the limits of several works share: Adam, inner products, scaled sums.
+//! What the limits of several works share: Adam, inner products, scaled sums, matrices.
+
+use multiversion::multiversion;
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// Adam over one array of parameters.
 pub struct Adam {
@@ -17,11 +20,16 @@ impl Adam {
         self.steps += 1;
         let rate = self.rate / (1.0 - 0.9f32.powi(self.steps));
         let correction = 1.0 / (1.0 - 0.999f32.powi(self.steps)).sqrt();
-        for (((x, &g), m), v) in x.iter_mut().zip(g).zip(&mut self.m).zip(&mut self.v) {
-            *m = 0.9 * *m + 0.1 * g;
-            *v = 0.999 * *v + 0.001 * g * g;
-            *x -= rate * *m / (v.sqrt() * correction + 1e-8);
-        }
+        sweep(x, g, &mut self.m, &mut self.v, [rate, correction]);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
+fn sweep(x: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], [rate, correction]: [f32; 2]) {
+    for (((x, &g), m), v) in x.iter_mut().zip(g).zip(m).zip(v) {
+        *m = 0.9 * *m + 0.1 * g;
+        *v = 0.999 * *v + 0.001 * g * g;
+        *x -= rate * *m / (v.sqrt() * correction + 1e-8);
     }
 }
 
@@ -43,4 +51,13 @@ pub fn add_scaled(out: &mut [f32], s: f32, x: &[f32]) {
     for (o, x) in out.iter_mut().zip(x) {
         *o += s * x;
     }
+}
+
+/// Numbers as a matrix of so many columns.
+pub fn matrix(numbers: &[f32], columns: usize) -> ArrayView2<'_, f32> {
+    ArrayView2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
+}
+
+pub fn matrix_mut(numbers: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
+    ArrayViewMut2::from_shape((numbers.len() / columns, columns), numbers).expect("whole rows")
 }

@@ -1,9 +1,10 @@
 //! A perceptron of 784, 128 and 10 units over 60,000 images, in batches of 128.
 
 use crate::harness::{Bench, integers, numbers, timed, vectors};
-use crate::kernels::{Adam, add_scaled};
+use crate::kernels::{Adam, matrix, matrix_mut};
 use criterion::Criterion;
-use multiversion::multiversion;
+use nabladb::scalar::Real;
+use ndarray::linalg::general_mat_mul;
 
 const IMAGES: usize = 60_000;
 const PIXELS: usize = 784;
@@ -28,11 +29,13 @@ pub fn work(bench: &Bench, criterion: &mut Criterion) {
     let sizes = [HIDDEN * PIXELS, HIDDEN, DIGITS * HIDDEN, DIGITS];
     let mut layers = sizes.map(|n| numbers(n as u64, n).iter().map(|x| (x - 0.5) * 0.1).collect::<Vec<f32>>());
     let (mut gradients, mut adams) = (sizes.map(|n| vec![0.0f32; n]), sizes.map(|n| Adam::new(n, 0.001)));
+    let buffer = |width: usize| vec![0.0; BATCH * width];
+    let mut buffers = Buffers { images: buffer(PIXELS), hidden: buffer(HIDDEN), logits: buffer(DIGITS), back: buffer(HIDDEN) };
     let order: Vec<usize> = numbers(72, IMAGES / BATCH * BATCH).iter().map(|x| (x * IMAGES as f32) as usize % IMAGES).collect();
     let mut batches = order.chunks_exact(BATCH).cycle();
     bench.measure(criterion, "perceptron", "limit", |steps| {
         timed(steps, || {
-            std::hint::black_box(limit(&x, &y, batches.next().expect("a cycle"), &layers, &mut gradients));
+            std::hint::black_box(limit(&x, &y, batches.next().expect("a cycle"), &layers, &mut gradients, &mut buffers));
             for ((layer, gradient), adam) in layers.iter_mut().zip(&gradients).zip(&mut adams) {
                 adam.step(layer, gradient);
             }
@@ -40,66 +43,54 @@ pub fn work(bench: &Bench, criterion: &mut Criterion) {
     });
 }
 
-/// Images, and units, whose products stay in registers.
-const ROWS: usize = 4;
-const UNITS: usize = 2;
-const LANES: usize = 16;
-
-/// Mean cross-entropy of a batch and its gradient.
-#[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
-fn limit(x: &[f32], y: &[u32], batch: &[usize], layers: &[Vec<f32>; 4], gradients: &mut [Vec<f32>; 4]) -> f64 {
+/// Mean cross-entropy of a batch and its gradient: matrix products by the library's kernel, all else in between.
+fn limit(x: &[f32], y: &[u32], batch: &[usize], layers: &[Vec<f32>; 4], gradients: &mut [Vec<f32>; 4], buffers: &mut Buffers) -> f64 {
     let [w1, b1, w2, b2] = layers;
     let [g1, gb1, g2, gb2] = gradients;
-    for gradient in [&mut *g1, &mut *gb1, &mut *g2, &mut *gb2] {
-        gradient.fill(0.0);
+    let Buffers { images, hidden, logits, back } = buffers;
+    for (image, &row) in images.chunks_exact_mut(PIXELS).zip(batch) {
+        image.copy_from_slice(&x[row * PIXELS..][..PIXELS]);
     }
+    for (hidden, b) in hidden.iter_mut().zip(b1.iter().cycle()) {
+        *hidden = *b;
+    }
+    general_mat_mul(1.0, &matrix(images, PIXELS), &matrix(w1, PIXELS).reversed_axes(), 1.0, &mut matrix_mut(hidden, HIDDEN));
+    hidden.iter_mut().for_each(|h| *h = h.max(0.0));
+    for (logit, b) in logits.iter_mut().zip(b2.iter().cycle()) {
+        *logit = *b;
+    }
+    general_mat_mul(1.0, &matrix(hidden, HIDDEN), &matrix(w2, HIDDEN).reversed_axes(), 1.0, &mut matrix_mut(logits, DIGITS));
     let mut loss = 0.0f64;
-    for rows in batch.chunks_exact(ROWS) {
-        let x: [&[f32]; ROWS] = std::array::from_fn(|i| &x[rows[i] * PIXELS..][..PIXELS]);
-        let mut hidden = [[0.0f32; HIDDEN]; ROWS];
-        for unit in (0..HIDDEN).step_by(UNITS) {
-            let mut sums = [[[0.0f32; LANES]; UNITS]; ROWS];
-            for k in (0..PIXELS).step_by(LANES) {
-                for (i, x) in x.iter().enumerate() {
-                    for u in 0..UNITS {
-                        let w = &w1[(unit + u) * PIXELS + k..][..LANES];
-                        for l in 0..LANES {
-                            sums[i][u][l] += w[l] * x[k + l];
-                        }
-                    }
-                }
-            }
-            for i in 0..ROWS {
-                for u in 0..UNITS {
-                    hidden[i][unit + u] = (sums[i][u].iter().sum::<f32>() + b1[unit + u]).max(0.0);
-                }
-            }
-        }
-        let mut back = [[0.0f32; HIDDEN]; ROWS];
-        for i in 0..ROWS {
-            let logits: [f32; DIGITS] =
-                std::array::from_fn(|d| b2[d] + w2[d * HIDDEN..][..HIDDEN].iter().zip(&hidden[i]).map(|(w, h)| w * h).sum::<f32>());
-            let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
-            let powers = logits.map(|l| (l - greatest).exp());
-            let (whole, label) = (powers.iter().sum::<f32>(), y[rows[i]] as usize);
-            loss += f64::from(whole.ln() + greatest - logits[label]);
-            for d in 0..DIGITS {
-                let pull = (powers[d] / whole - f32::from(u8::from(d == label))) / BATCH as f32;
-                gb2[d] += pull;
-                add_scaled(&mut g2[d * HIDDEN..][..HIDDEN], pull, &hidden[i]);
-                add_scaled(&mut back[i], pull, &w2[d * HIDDEN..][..HIDDEN]);
-            }
-            for (back, hidden) in back[i].iter_mut().zip(&hidden[i]) {
-                *back = if *hidden > 0.0 { *back } else { 0.0 };
-            }
-            add_scaled(gb1, 1.0, &back[i]);
-        }
-        for (unit, g) in g1.chunks_exact_mut(PIXELS).enumerate() {
-            let pulls: [f32; ROWS] = std::array::from_fn(|i| back[i][unit]);
-            for k in 0..PIXELS {
-                g[k] += pulls[0] * x[0][k] + pulls[1] * x[1][k] + pulls[2] * x[2][k] + pulls[3] * x[3][k];
-            }
+    gb2.fill(0.0);
+    for (logits, &row) in logits.chunks_exact_mut(DIGITS).zip(batch) {
+        let greatest = logits.iter().copied().fold(f32::MIN, f32::max);
+        let label = y[row] as usize;
+        loss -= f64::from(logits[label] - greatest);
+        logits.iter_mut().for_each(|l| *l = Real::exp(*l - greatest));
+        let whole: f32 = logits.iter().sum();
+        loss += f64::from(whole.ln());
+        for (digit, (l, g)) in logits.iter_mut().zip(gb2.iter_mut()).enumerate() {
+            *l = (*l / whole - f32::from(u8::from(digit == label))) / BATCH as f32;
+            *g += *l;
         }
     }
+    general_mat_mul(1.0, &matrix(logits, DIGITS).reversed_axes(), &matrix(hidden, HIDDEN), 0.0, &mut matrix_mut(g2, HIDDEN));
+    general_mat_mul(1.0, &matrix(logits, DIGITS), &matrix(w2, HIDDEN), 0.0, &mut matrix_mut(back, HIDDEN));
+    gb1.fill(0.0);
+    for (back, hidden) in back.chunks_exact_mut(HIDDEN).zip(hidden.chunks_exact(HIDDEN)) {
+        for ((back, hidden), g) in back.iter_mut().zip(hidden).zip(gb1.iter_mut()) {
+            *back = if *hidden > 0.0 { *back } else { 0.0 };
+            *g += *back;
+        }
+    }
+    general_mat_mul(1.0, &matrix(back, HIDDEN).reversed_axes(), &matrix(images, PIXELS), 0.0, &mut matrix_mut(g1, PIXELS));
     loss / batch.len() as f64
+}
+
+/// What a step of the limit writes down: of each row the image, the hidden units, the digits, and what comes back to the units.
+struct Buffers {
+    images: Vec<f32>,
+    hidden: Vec<f32>,
+    logits: Vec<f32>,
+    back: Vec<f32>,
 }

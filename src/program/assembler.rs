@@ -1,9 +1,10 @@
 //! Writes the instructions of one pass: which values it computes, in which registers, and what need not be written out.
 
 use super::fusion::{Finder, Fused, Fusion};
-use super::graph::{Domain, Graph, ONE, Op, Value};
+use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::plan::{Moment, Plan};
 use super::schedule::{Action, Instruction, Operand, Pass, Scatter, Term};
+use super::tile::{self, Side, Tile};
 use crate::scalar::Binary;
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,11 +20,26 @@ pub(super) struct Assembler<'a> {
     /// Registers that [`Assembler::load`] took for the instruction that comes next.
     loaded: Vec<u32>,
     instructions: Vec<Instruction>,
+    tile: Option<Tile>,
+    /// Inner products that a plane holds.
+    planes: HashMap<Value, u32>,
 }
 
 impl<'a> Assembler<'a> {
     pub fn new(graph: &'a Graph, plan: &'a Plan<'a>, moment: Moment, domain: Domain) -> Self {
-        Self { graph, plan, moment, domain, registers: vec![], free: vec![], held: HashMap::new(), loaded: vec![], instructions: vec![] }
+        Self {
+            graph,
+            plan,
+            moment,
+            domain,
+            registers: vec![],
+            free: vec![],
+            held: HashMap::new(),
+            loaded: vec![],
+            instructions: vec![],
+            tile: None,
+            planes: HashMap::new(),
+        }
     }
 
     fn stores(&self) -> Vec<Value> {
@@ -66,6 +82,7 @@ impl<'a> Assembler<'a> {
             map
         });
         let mut virtual_values = self.virtual_values(&body, &stores);
+        self.find_products(&body);
         let fused = Finder::find(&self, &body, &stores, &terms, &virtual_values);
         virtual_values.extend(&fused.inner);
         let mut over = vec![vec![]; body.len()];
@@ -73,7 +90,7 @@ impl<'a> Assembler<'a> {
             over[position].push(v);
         }
         for (position, &v) in body.iter().enumerate() {
-            if !virtual_values.contains(&v) {
+            if !virtual_values.contains(&v) && !self.planes.contains_key(&v) {
                 self.compute(v, &fused);
             }
             if let Some(place) = stores.iter().position(|s| *s == v) {
@@ -97,7 +114,8 @@ impl<'a> Assembler<'a> {
             }
         }
         let run = self.graph.0.borrow().domains[self.domain.0 as usize].run;
-        Pass { domain: self.domain, run, instructions: paired(self.instructions), registers: self.registers, stores, sums }
+        let tile = self.tile.filter(|tile| tile.planes > 0);
+        Pass { domain: self.domain, run, tile, instructions: paired(self.instructions), registers: self.registers, stores, sums }
     }
 
     /// Values that need no register: vectors read where they lie through an index, and products that only sums read.
@@ -161,6 +179,9 @@ impl<'a> Assembler<'a> {
         if let Some(&register) = self.held.get(&v) {
             return Operand::Register(register);
         }
+        if let Some(&plane) = self.planes.get(&v) {
+            return Operand::Plane(plane);
+        }
         let node = self.graph.node(v);
         match node.op {
             _ if node.domain == ONE && self.domain != ONE => Operand::Uniform(v),
@@ -174,7 +195,7 @@ impl<'a> Assembler<'a> {
         let operand = self.operand(v);
         let width = self.graph.width(v) as u32;
         let lies_flat = match operand {
-            Operand::Register(_) | Operand::Column(_) => true,
+            Operand::Register(_) | Operand::Column(_) | Operand::Plane(_) => true,
             Operand::Uniform(_) => width == 1,
             Operand::Gathered(..) => false,
         };
@@ -222,8 +243,12 @@ impl<'a> Assembler<'a> {
             Op::Spread(s) => Action::Spread(self.flat(s)),
             Op::MatVec(m, x) | Op::MatTransVec(m, x) => {
                 inner = width(x);
-                let (m, x) = (self.operand(m), self.operand(x));
-                if matches!(node.op, Op::MatVec(..)) { Action::MatVec(m, x) } else { Action::MatTransVec(m, x) }
+                let (m, transposed) = (self.operand(m), matches!(node.op, Op::MatVec(..)));
+                match m {
+                    Operand::Uniform(_) => Action::RowsTimesMatrix { rows: self.flat(x), matrix: m, transposed },
+                    _ if transposed => Action::MatVec(m, self.operand(x)),
+                    _ => Action::MatTransVec(m, self.operand(x)),
+                }
             }
             Op::Outer(u, x) => {
                 inner = width(x);
@@ -267,23 +292,87 @@ impl<'a> Assembler<'a> {
         self.instructions.push(Instruction::AddTotals { function: totals.function, a, b, weight, weighed, plain });
     }
 
+    /// The inner products of all pairs of two factors' vectors become planes of a tile.
+    fn find_products(&mut self, body: &[Value]) {
+        let run = self.graph.0.borrow().domains[self.domain.0 as usize].run;
+        let Some(run) = run.filter(|run| self.plan.goes_over_ranges() && self.graph.rows(self.domain) >= tile::FEWEST_RUNS * run) else {
+            return;
+        };
+        let mut tile = Tile { run, ..Tile::default() };
+        for &v in body {
+            let Op::Dot(a, b) = self.graph.node(v).op else { continue };
+            let width = self.graph.width(a);
+            let (slow, fast) = match (self.side(a, run), self.side(b, run)) {
+                (Some((slow, false)), Some((fast, true))) | (Some((fast, true)), Some((slow, false))) => (slow, fast),
+                _ => continue,
+            };
+            if width >= tile::NARROWEST {
+                self.planes.insert(v, tile.planes as u32);
+                tile.products.push(tile::Product { slow, fast, width, plane: tile.planes });
+                tile.planes += 1;
+            }
+        }
+        self.tile = Some(tile);
+    }
+
+    /// Vectors that one side of the pairs reads, and whether it is the one that varies fastest.
+    fn side(&self, v: Value, run: usize) -> Option<(Side, bool)> {
+        let (vectors, index) = self.graph.gathered(v).filter(|_| !self.in_memory(v))?;
+        let is_fast = tile::is_fast(&self.graph.0.borrow().indices[index.0 as usize].rows, run)?;
+        Some((Side { vectors, index }, is_fast))
+    }
+
+    /// A sum of one side's vectors for the rows of the other, scaled by a number of each pair, if it is one.
+    fn tile_sum(&self, vectors: Value, to: Option<Index>, place: u32) -> Option<tile::Sums> {
+        let (tile, to, width) = (self.tile.as_ref()?, to?, self.graph.width(vectors));
+        let (side, is_fast) = self.side(vectors, tile.run)?;
+        let to_fast = tile::is_fast(&self.graph.0.borrow().indices[to.0 as usize].rows, tile.run)?;
+        let fits = is_fast != to_fast && width >= tile::NARROWEST;
+        fits.then_some(tile::Sums { side, to, to_fast, width, plane: tile.planes, place: place as usize })
+    }
+
+    /// Keeps the factor of such a sum, unless another has kept it.
+    fn add_tile_sum(&mut self, factor: Value, mut sum: tile::Sums) {
+        let tile = self.tile.as_mut().expect("a tile that the sum is of");
+        let kept = self.planes.get(&factor).map(|plane| *plane as usize);
+        sum.plane = kept.unwrap_or(tile.planes);
+        tile.sums.push(sum);
+        if kept.is_none() {
+            tile.planes += 1;
+            let from = self.flat(factor);
+            self.instructions.push(Instruction::Keep { from, plane: sum.plane as u32 });
+            self.planes.insert(factor, sum.plane as u32);
+        }
+    }
+
     fn add(&mut self, sum: Value, x: Value, virtual_values: &BTreeSet<Value>, sums: &[Value]) {
         let node = self.graph.node(x);
+        let whole = self.plan.whole_of(sum);
+        let place = sums.iter().position(|s| *s == whole).expect("the sum belongs to this pass") as u32;
         let (mut columns, index) = (node.width, if let Op::SegmentSum(_, index) = self.graph.node(sum).op { Some(index) } else { None });
         let term = match node.op {
-            Op::Scale(s, v) if virtual_values.contains(&x) => Term::Scaled(self.flat(s), self.operand(v)),
+            Op::Scale(s, v) if virtual_values.contains(&x) => {
+                if let Some(sum) = self.tile_sum(v, index, place) {
+                    return self.add_tile_sum(s, sum);
+                }
+                Term::Scaled(self.flat(s), self.operand(v))
+            }
             Op::Binary(Binary::Multiply, a, b) if virtual_values.contains(&x) => {
                 let a = self.flat(a);
                 Term::Scaled(a, self.flat(b))
             }
             Op::Outer(u, v) if virtual_values.contains(&x) => {
                 columns = self.graph.width(v) as u32;
-                Term::Outer(self.operand(u), self.operand(v))
+                match index {
+                    Some(_) => Term::Outer(self.operand(u), self.operand(v)),
+                    None => {
+                        let u = self.flat(u);
+                        Term::Outer(u, self.flat(v))
+                    }
+                }
             }
             _ => Term::Plain(self.operand(x)),
         };
-        let whole = self.plan.whole_of(sum);
-        let place = sums.iter().position(|s| *s == whole).expect("the sum belongs to this pass") as u32;
         self.instructions.push(Instruction::Add { term, index, place, width: node.width, columns });
     }
 }

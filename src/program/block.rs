@@ -8,6 +8,7 @@ use super::memory::{Memory, Place, View};
 use super::plan::indices_of;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Share, Step};
+use super::tile;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
@@ -17,6 +18,9 @@ const MOST_BLOCKS: usize = 16;
 /// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
 const CHUNK_BYTES: usize = 32 * 1024;
 const MOST_LANES: usize = 1024;
+/// The fewest rows of a chunk, and where they meet a matrix, which is read once for all of them.
+const FEWEST_LANES: usize = 32;
+const MATRIX_LANES: usize = 128;
 /// Numbers that the stages of a strip leave for each other in one window, and rows of it.
 const WINDOW_NUMBERS: usize = 32 * 1024;
 const WINDOW_ROWS: usize = 8 * 1024;
@@ -145,7 +149,10 @@ impl Line {
         let passing = self.strip.stages.iter().zip(&self.passing).flat_map(|(stage, passing)| stage.leaves().iter().zip(passing));
         let numbers: usize =
             passing.filter(|(v, passing)| **passing && graph.domain_of(**v) != self.strip.spine).map(|(v, _)| memory.width(*v)).sum();
-        (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_ROWS)
+        // A window is no less than the pairs of a tile.
+        let passes = self.strip.stages.iter().filter_map(|stage| if let Stage::Pass(pass) = stage { Some(pass) } else { None });
+        let tile = passes.filter_map(|pass| pass.tile.as_ref()).map(|tile| tile.run * tile::RUNS).max().unwrap_or(0);
+        (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_ROWS).max(tile)
     }
 
     fn block<R: Lanes>(&self, graph: &Graph, memory: &Memory<R>, spine: Range<usize>, ends: Vec<usize>, stages: &[Stage]) -> Block<R> {
@@ -298,14 +305,24 @@ fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, me
 /// Rows of a chunk.
 fn lanes<R: Lanes>(pass: &Pass, memory: &Memory<R>) -> usize {
     let registers: usize = pass.registers.iter().map(|w| *w as usize).sum();
-    (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(32, MOST_LANES) & !31
+    if pass.tile.is_some() {
+        return tile::LANES;
+    }
+    let fewest = if pass.instructions.iter().any(Instruction::is_matrix_product) { MATRIX_LANES } else { FEWEST_LANES };
+    (CHUNK_BYTES / size_of::<R>() / (registers + operand_width(pass, memory)).max(1)).clamp(fewest, MOST_LANES) & !31
 }
 
 fn instruction_width(instruction: &Instruction) -> usize {
     match *instruction {
-        Instruction::Compute { action: Action::MatVec(..) | Action::MatTransVec(..), width, inner, .. } => (width * inner) as usize,
+        Instruction::Compute {
+            action: Action::MatVec(..) | Action::MatTransVec(..) | Action::RowsTimesMatrix { .. },
+            width,
+            inner,
+            ..
+        } => (width * inner) as usize,
         Instruction::Compute { action: Action::Convolve(by, ..), .. } => by.products(),
         Instruction::Compute { width, inner, .. } => width.max(inner) as usize,
+        Instruction::Keep { .. } => 1,
         Instruction::Store { width, .. } | Instruction::Add { width, .. } => width as usize,
         Instruction::AddTotals { .. } => 1,
         Instruction::AddBoth { first, second, .. } => (first.width + second.width) as usize,

@@ -2,13 +2,16 @@
 //! compiled for several instruction sets and chosen when the program runs. Same arithmetic in each.
 
 use super::map::compute;
+use super::matrix::Element;
 use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
 use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use super::segment::Sweeps;
+use super::tile::{self, Extent, Planes, Tile};
 use crate::scalar::Real;
 use multiversion::multiversion;
+use ndarray::LinalgScalar;
 use std::ops::Range;
 
 /// Rows that a block goes over.
@@ -19,7 +22,7 @@ pub enum Rows<'a> {
 }
 
 /// A number type with a compiled loop for each instruction set.
-pub trait Lanes: Sweeps {
+pub trait Lanes: Sweeps + LinalgScalar {
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn run(workspace: &mut Workspace<Self>, pass: &Pass, view: &View<Self>, rows: Rows);
@@ -66,11 +69,12 @@ pub(super) struct Workspace<R> {
     pub registers: Vec<Box<[R]>>,
     pub stores: Vec<Store<R>>,
     pub sums: Vec<Sum<R>>,
+    pub planes: Planes<R>,
     /// Columns that elementwise instructions read, gathered when the rows are listed.
     pub scratch: Vec<(Operand, Box<[R]>)>,
 }
 
-impl<R: Real> Workspace<R> {
+impl<R: Element> Workspace<R> {
     pub fn new(
         lanes: usize,
         pass: &Pass,
@@ -93,6 +97,7 @@ impl<R: Real> Workspace<R> {
                     Some(parents) => Sum::Segments { first: parents.start, width, sums: vec![R::ZERO; parents.len() * width] },
                 })
                 .collect(),
+            planes: Planes::new(pass.tile.as_ref().unwrap_or(&Tile::default()), lanes),
             scratch: columns.into_iter().map(|o| (o, numbers(width(&o) * lanes))).collect(),
         }
     }
@@ -116,9 +121,11 @@ impl<R: Real> Workspace<R> {
 fn flat_columns(instruction: &Instruction) -> Vec<Operand> {
     let flat = match *instruction {
         Instruction::Compute { action: Action::Scale(a, _), .. } => vec![a],
+        Instruction::Compute { action: Action::RowsTimesMatrix { rows, .. }, .. } => vec![rows],
         Instruction::Compute { action, .. } if action.is_elementwise() => action.operands(),
         Instruction::AddTotals { .. } => instruction.operands(),
         Instruction::Store { .. } | Instruction::Add { term: Term::Plain(_) | Term::Scaled(..), width: 1, .. } => instruction.operands(),
+        Instruction::Add { term: Term::Outer(..), index: None, .. } => instruction.operands(),
         Instruction::Add { term: Term::Scaled(a, _), .. } | Instruction::AddBoth { factor: a, .. } => vec![a],
         _ => vec![],
     };
@@ -126,7 +133,7 @@ fn flat_columns(instruction: &Instruction) -> Vec<Operand> {
 }
 
 #[inline(always)]
-fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows) {
+fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows) {
     let (first, last) = match rows {
         Rows::Range(start, end) => (start, end),
         Rows::Listed(list) => (0, list.len()),
@@ -138,49 +145,79 @@ fn run<R: Real>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows) {
         _ => (first, (last - first).max(1)),
     };
     let (lanes, runs) = (w.lanes, (first - origin) / run..(last - origin).div_ceil(run));
-    let windows = (0..run).step_by(lanes).flat_map(|window| runs.clone().map(move |number| (origin + number * run, window)));
-    for (begin, window) in windows {
-        let start = first.max(begin + window);
-        let end = last.min(begin + run.min(window + lanes));
-        if start >= end {
-            continue;
+    let windows = (0..run).step_by(lanes).map(|window| window..run.min(window + lanes));
+    let tiles = windows.flat_map(|window| {
+        let groups = runs.clone().step_by(tile::RUNS);
+        groups.map(move |group| Extent { run, runs: group..runs.end.min(group + tile::RUNS), window: window.clone() })
+    });
+    for extent in tiles {
+        if let Some(tile) = &pass.tile {
+            w.planes.begin(tile, view, &extent);
         }
-        let len = end - start;
-        let listed = if let Rows::Listed(list) = rows { Some(&list[start..start + len]) } else { None };
-        let chunk = Chunk { start, len, listed };
-        if let Some(list) = listed {
-            gather_columns(w, view, list);
+        for number in extent.runs.clone() {
+            let begin = origin + number * run;
+            let start = first.max(begin + extent.window.start);
+            let end = last.min(begin + extent.window.end);
+            let in_tile = (number - extent.runs.start) * extent.window.len();
+            if let Some(tile) = &pass.tile
+                && end.saturating_sub(start) < extent.window.len()
+            {
+                w.planes.clear(tile, in_tile..in_tile + extent.window.len());
+            }
+            if start < end {
+                let listed = if let Rows::Listed(list) = rows { Some(&list[start..end]) } else { None };
+                let plane = in_tile + start - begin - extent.window.start;
+                chunk_through(w, pass, view, Chunk { start, len: end - start, listed, plane });
+            }
         }
-        for instruction in &pass.instructions {
-            match *instruction {
-                Instruction::Compute { action, into, width, inner } => {
-                    compute(w, view, chunk, action, into as usize, width as usize, inner as usize)
+        if let Some(tile) = &pass.tile {
+            let mut sums = std::mem::take(&mut w.sums);
+            w.planes.end(tile, view, &extent, &mut sums);
+            w.sums = sums;
+        }
+    }
+}
+
+/// The instructions over one chunk.
+#[inline(always)]
+fn chunk_through<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, chunk: Chunk) {
+    if let Some(list) = chunk.listed {
+        gather_columns(w, view, list);
+    }
+    for instruction in &pass.instructions {
+        match *instruction {
+            Instruction::Compute { action, into, width, inner } => {
+                compute(w, view, chunk, action, into as usize, width as usize, inner as usize)
+            }
+            Instruction::Keep { from, plane } => {
+                let mut kept = std::mem::take(&mut w.planes.planes[plane as usize]);
+                copy(&mut kept[chunk.plane..][..chunk.len], flat(w, view, chunk, from, 1));
+                w.planes.planes[plane as usize] = kept;
+            }
+            Instruction::Store { from, place, width } => {
+                let mut out = std::mem::take(&mut w.stores[place as usize]);
+                let (at, n) = ((chunk.start - out.first) * width as usize, chunk.len * width as usize);
+                copy(&mut out.numbers[at..at + n], flat(w, view, chunk, from, width as usize));
+                w.stores[place as usize] = out;
+            }
+            Instruction::AddTotals { function, a, b, weight, weighed, plain } => {
+                let (sum, weighed_sum) = add_totals(w, view, chunk, function, [a, b, weight]);
+                w.sums[weighed as usize].add_number(weighed_sum);
+                if let Some(plain) = plain {
+                    w.sums[plain as usize].add_number(sum);
                 }
-                Instruction::Store { from, place, width } => {
-                    let mut out = std::mem::take(&mut w.stores[place as usize]);
-                    let (at, n) = ((start - out.first) * width as usize, len * width as usize);
-                    copy(&mut out.numbers[at..at + n], flat(w, view, chunk, from, width as usize));
-                    w.stores[place as usize] = out;
-                }
-                Instruction::AddTotals { function, a, b, weight, weighed, plain } => {
-                    let (sum, weighed_sum) = add_totals(w, view, chunk, function, [a, b, weight]);
-                    w.sums[weighed as usize].add_number(weighed_sum);
-                    if let Some(plain) = plain {
-                        w.sums[plain as usize].add_number(sum);
-                    }
-                }
-                Instruction::AddBoth { factor, first, second } => {
-                    let mut sums = [first, second].map(|s| std::mem::take(&mut w.sums[s.place as usize]));
-                    add_both(w, view, chunk, factor, [first, second], &mut sums);
-                    let [one, two] = sums;
-                    w.sums[first.place as usize] = one;
-                    w.sums[second.place as usize] = two;
-                }
-                Instruction::Add { term, index, place, width, columns } => {
-                    let mut sum = std::mem::take(&mut w.sums[place as usize]);
-                    add(w, view, chunk, term, index, width as usize, columns as usize, &mut sum);
-                    w.sums[place as usize] = sum;
-                }
+            }
+            Instruction::AddBoth { factor, first, second } => {
+                let mut sums = [first, second].map(|s| std::mem::take(&mut w.sums[s.place as usize]));
+                add_both(w, view, chunk, factor, [first, second], &mut sums);
+                let [one, two] = sums;
+                w.sums[first.place as usize] = one;
+                w.sums[second.place as usize] = two;
+            }
+            Instruction::Add { term, index, place, width, columns } => {
+                let mut sum = std::mem::take(&mut w.sums[place as usize]);
+                add(w, view, chunk, term, index, width as usize, columns as usize, &mut sum);
+                w.sums[place as usize] = sum;
             }
         }
     }

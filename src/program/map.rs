@@ -3,13 +3,14 @@
 
 use super::kernel::Workspace;
 use super::loops::{add_scaled, dot, four_dots, sum};
+use super::matrix::{Element, rows_times_matrix};
 use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::Action;
 use crate::scalar::{Real, Unary};
 
 #[inline(always)]
-pub(super) fn compute<R: Real>(
+pub(super) fn compute<R: Element>(
     w: &mut Workspace<R>,
     view: &View<R>,
     chunk: Chunk,
@@ -119,6 +120,10 @@ pub(super) fn compute<R: Real>(
                     add_scaled(o, u, row);
                 }
             }
+        }
+        Action::RowsTimesMatrix { rows, matrix, transposed } => {
+            let rows = flat(w, view, chunk, rows, inner);
+            rows_times_matrix(rows, flat(w, view, chunk, matrix, width * inner), transposed, [inner, width], out);
         }
         Action::Outer(u, v) => {
             let rows = width / inner;

@@ -24,6 +24,7 @@ mod kernel;
 mod loops;
 mod machine;
 mod map;
+mod matrix;
 mod memory;
 mod op;
 mod operand;
@@ -35,6 +36,7 @@ mod reduce;
 mod sample;
 mod schedule;
 mod segment;
+mod tile;
 
 pub use convolution::Convolution;
 pub use gradient::gradient;

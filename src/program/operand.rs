@@ -12,6 +12,8 @@ pub(super) struct Chunk<'a> {
     pub start: usize,
     pub len: usize,
     pub listed: Option<&'a [u32]>,
+    /// Where its numbers are in planes of its tile.
+    pub plane: usize,
 }
 
 /// Numbers of an elementwise operand for this chunk; one number when it is the same for all rows.
@@ -19,6 +21,7 @@ pub(super) struct Chunk<'a> {
 pub(super) fn flat<'a, R: Real>(w: &'a Workspace<R>, view: &'a View<'a, R>, chunk: Chunk, operand: Operand, width: usize) -> &'a [R] {
     match operand {
         Operand::Register(r) => &w.registers[r as usize][..chunk.len * width],
+        Operand::Plane(p) => &w.planes.planes[p as usize][chunk.plane..][..chunk.len],
         Operand::Uniform(v) => view.column(v).numbers,
         Operand::Column(v) => match chunk.listed {
             None => {
@@ -83,6 +86,7 @@ pub(super) fn vectors<'a, R: Real>(
 ) -> Vectors<'a, R> {
     let (column, places) = match operand {
         Operand::Register(r) => (Column { numbers: &w.registers[r as usize], first: 0 }, Places::From(0)),
+        Operand::Plane(p) => (Column { numbers: &w.planes.planes[p as usize][chunk.plane..], first: 0 }, Places::From(0)),
         Operand::Uniform(v) => (view.column(v), Places::One(0)),
         Operand::Column(v) => (view.column(v), chunk.listed.map_or(Places::From(chunk.start), Places::Stored)),
         Operand::Gathered(v, i) => (view.column(v), view.lookup(i).places(chunk)),

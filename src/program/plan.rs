@@ -73,6 +73,7 @@ pub(super) struct Plan<'g> {
     readers: HashMap<Value, usize>,
     /// Whole-segment operations, the moment at which all that they read is in memory, and whether they are within a strip.
     steps: BTreeSet<(Moment, Value, bool)>,
+    sampled: bool,
     /// Of values over a cross product that go through a strip, the levels that need them: each computes them again.
     again: BTreeMap<Value, BTreeSet<u32>>,
 }
@@ -91,7 +92,7 @@ impl<'g> Plan<'g> {
         let (stores, sums) = (BTreeMap::new(), BTreeMap::new());
         let (moments, whole, stored, steps) = (HashMap::new(), BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (joint, again) = (BTreeMap::new(), BTreeMap::new());
-        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, joint, readers, steps, again };
+        let mut plan = Plan { graph, alignment, moments, whole, stored, stores, sums, joint, readers, steps, sampled, again };
         for &v in &needed {
             plan.place(v);
         }
@@ -103,6 +104,11 @@ impl<'g> Plan<'g> {
         plan.keep_heavy_values();
         plan.group_stores();
         plan
+    }
+
+    /// Whether all passes are over rows side by side.
+    pub fn goes_over_ranges(&self) -> bool {
+        !self.sampled
     }
 
     fn group_stores(&mut self) {

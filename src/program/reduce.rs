@@ -4,6 +4,7 @@ use super::graph::Index;
 use super::index::Places;
 use super::kernel::Workspace;
 use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
+use super::matrix::{Element, sum_of_outer_products};
 use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::{Operand, Scatter, Term};
@@ -87,7 +88,7 @@ impl<R: Real> Sum<R> {
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn add<R: Real>(
+pub(super) fn add<R: Element>(
     w: &Workspace<R>,
     view: &View<R>,
     chunk: Chunk,
@@ -156,7 +157,7 @@ pub(super) fn add<R: Real>(
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_total<R: Real>(
+fn add_total<R: Element>(
     w: &Workspace<R>,
     view: &View<R>,
     chunk: Chunk,
@@ -177,25 +178,23 @@ fn add_total<R: Real>(
             total[0] += all_products(a, b, chunk.len);
             return;
         }
-        _ => partial.fill(R::ZERO),
+        _ => {}
     }
     let out = &mut partial[..width];
     match term {
         Term::Plain(v) => {
             let v = vectors(w, view, chunk, v, width);
+            out.fill(R::ZERO);
             sum_rows(&[R::ONE], v, 0..chunk.len, out);
         }
         Term::Scaled(s, v) => {
             let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
+            out.fill(R::ZERO);
             sum_rows(s, v, 0..chunk.len, out);
         }
         Term::Outer(u, v) => {
-            let (u, v) = (vectors(w, view, chunk, u, width / columns), vectors(w, view, chunk, v, columns));
-            for lane in 0..chunk.len {
-                for (o, &u) in out.chunks_exact_mut(columns).zip(u.row(lane)) {
-                    add_scaled(o, u, v.row(lane));
-                }
-            }
+            let (u, v) = (flat(w, view, chunk, u, width / columns), flat(w, view, chunk, v, columns));
+            sum_of_outer_products(u, v, columns, out);
         }
     }
     for (t, &p) in total.iter_mut().zip(&*out) {

@@ -3,6 +3,7 @@
 use super::convolution::{Convolution, Part};
 use super::graph::{Domain, Graph, Index, Value};
 use super::pooling::Pooling;
+use super::tile::Tile;
 use crate::scalar::{Binary, Unary};
 
 /// Where an instruction reads.
@@ -14,6 +15,8 @@ pub(super) enum Operand {
     Column(Value),
     /// A stored value over another domain, through an index.
     Gathered(Value, Index),
+    /// The numbers of a chunk's pairs in a plane of their tile.
+    Plane(u32),
     /// A stored value of one row, the same for all rows.
     Uniform(Value),
 }
@@ -37,6 +40,12 @@ pub(super) enum Action {
     Spread(Operand),
     MatVec(Operand, Operand),
     MatTransVec(Operand, Operand),
+    /// The same with one matrix for all rows.
+    RowsTimesMatrix {
+        rows: Operand,
+        matrix: Operand,
+        transposed: bool,
+    },
     Outer(Operand, Operand),
     Convolve(Convolution, Part, Operand, Operand),
     Pick(Pooling, Operand, Operand),
@@ -57,6 +66,8 @@ pub(super) enum Term {
 pub(super) enum Instruction {
     /// Computes a register of `width` numbers a row from operands of `inner` numbers a row.
     Compute { action: Action, into: u32, width: u32, inner: u32 },
+    /// Keeps the numbers of a chunk's pairs until all pairs of the tile have been gone over.
+    Keep { from: Operand, plane: u32 },
     /// Leaves a value behind, as number `place` of the pass's stores.
     Store { from: Operand, place: u32, width: u32 },
     /// Adds to number `place` of the pass's sums; `columns` is the width of an outer product's row.
@@ -89,16 +100,23 @@ impl Action {
             Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
             Action::Convolve(_, _, a, b) | Action::Pick(_, a, b) | Action::Place(_, a, b) => vec![a, b],
+            Action::RowsTimesMatrix { rows, matrix, .. } => vec![rows, matrix],
             Action::Select(a, b, c) | Action::Degree(a, b, c) | Action::Product(a, b, c) | Action::MultiplyAdd(a, b, c) => vec![a, b, c],
         }
     }
 }
 
 impl Instruction {
+    /// Whether it multiplies all rows with one matrix, or adds them up to one.
+    pub fn is_matrix_product(&self) -> bool {
+        let multiplies = matches!(self, Instruction::Compute { action: Action::RowsTimesMatrix { .. }, .. });
+        multiplies || matches!(self, Instruction::Add { term: Term::Outer(..), index: None, .. })
+    }
+
     pub fn operands(&self) -> Vec<Operand> {
         match *self {
             Instruction::Compute { action, .. } => action.operands(),
-            Instruction::Store { from, .. } => vec![from],
+            Instruction::Keep { from, .. } | Instruction::Store { from, .. } => vec![from],
             Instruction::Add { term: Term::Plain(a), .. } => vec![a],
             Instruction::Add { term: Term::Scaled(a, b) | Term::Outer(a, b), .. } => vec![a, b],
             Instruction::AddTotals { a, b, weight, .. } => vec![a, b, weight],
@@ -113,6 +131,8 @@ pub(super) struct Pass {
     pub domain: Domain,
     /// Of a cross product, the rows of the factor that varies fastest.
     pub run: Option<usize>,
+    /// Of a cross product, what is found for many pairs together.
+    pub tile: Option<Tile>,
     pub instructions: Vec<Instruction>,
     /// Width of each register.
     pub registers: Vec<u32>,
@@ -143,10 +163,10 @@ impl Stage {
             Stage::Pass(pass) => {
                 let operands = pass.instructions.iter().flat_map(Instruction::operands);
                 let place = |o| match o {
-                    Operand::Register(_) => None,
+                    Operand::Register(_) | Operand::Plane(_) => None,
                     Operand::Column(v) | Operand::Gathered(v, _) | Operand::Uniform(v) => Some(v),
                 };
-                operands.filter_map(place).collect()
+                operands.filter_map(place).chain(pass.tile.iter().flat_map(Tile::reads)).collect()
             }
         }
     }

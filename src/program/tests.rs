@@ -123,6 +123,9 @@ fn nested(rows: usize) -> Case {
     Case { graph, parameters: vec![(m, 12), (w, 3)], residuals: Arc::new(vec![numbers(4, rows * 4)]), objective }
 }
 
+/// Numbers of each vector of a pair.
+const PAIRED: usize = 9;
+
 /// All pairs of two tables of vectors, for each factor of a third: counted for each row of the first, and all together.
 /// `written` writes the pairs out, in the order of the cross product.
 fn pairs(lengths: [usize; 3], written: bool) -> Case {
@@ -140,7 +143,7 @@ fn pairs(lengths: [usize; 3], written: bool) -> Case {
         along = stored.into_iter().zip(&factors).map(|(rows, factor)| rows.map(|rows| graph.index(all, *factor, rows))).collect();
     }
     let spread = |x: Value, factor: usize| along[factor].map_or(x, |index| graph.gather(x, index));
-    let (u, v) = (graph.parameter(0, factors[0], 5), graph.parameter(1, factors[1], 5));
+    let (u, v) = (graph.parameter(0, factors[0], PAIRED), graph.parameter(1, factors[1], PAIRED));
     let (shift, bias) = (graph.parameter(2, factors[2], 1), graph.parameter(3, ONE, 1));
     let y = graph.residual(0, factors[0], 1);
     let score = graph.subtract(graph.dot(spread(u, 0), spread(v, 1)), graph.add(spread(shift, 2), spread(y, 0)));
@@ -152,7 +155,7 @@ fn pairs(lengths: [usize; 3], written: bool) -> Case {
         graph.unary(Unary::OneMinusExp, graph.total(graph.unary(Unary::LnOneMinus, graph.multiply(degree, graph.number(1e-6))), all));
     let mean = graph.divide(graph.total(graph.multiply(degree, score), all), graph.number(lengths.iter().product::<usize>() as f64));
     let objective = graph.add(graph.add(squares, present), mean);
-    let parameters = vec![(u, lengths[0] * 5), (v, lengths[1] * 5), (shift, lengths[2]), (bias, 1)];
+    let parameters = vec![(u, lengths[0] * PAIRED), (v, lengths[1] * PAIRED), (shift, lengths[2]), (bias, 1)];
     Case { graph, parameters, residuals: Arc::new(vec![numbers(31, lengths[0])]), objective }
 }
 
@@ -175,7 +178,20 @@ impl Case {
 
 #[test]
 fn a_cross_product_is_what_it_is_written_out() {
-    for lengths in [[3, 5, 1], [40, 700, 1], [700, 20, 1], [4, 600, 3], [2, 3, 600], [1, 90, 1], [1, 1, 9], [3, 1, 20_000], [300, 2, 70]] {
+    for lengths in [
+        [3, 5, 1],
+        [40, 700, 1],
+        [700, 20, 1],
+        [4, 600, 3],
+        [2, 3, 600],
+        [1, 90, 1],
+        [1, 1, 9],
+        [3, 1, 20_000],
+        [300, 2, 70],
+        [290, 300, 1],
+        [70, 3, 40],
+        [33, 1000, 1],
+    ] {
         let (computed, stored) = (pairs(lengths, false), pairs(lengths, true));
         for (a, b) in computed.answer::<f64>().into_iter().zip(stored.answer::<f64>()) {
             assert!((a - b).abs() <= 1e-11 * a.abs().max(1e-3), "{a} is not {b}, {lengths:?}");
@@ -354,6 +370,39 @@ fn every_map_primitive_is_linear_in_its_adjoint() {
         let objective = graph.total(graph.dot(make(&graph, x, a, i), y), child);
         let residuals = Arc::new(vec![numbers(1, rows * of_a), numbers(2, rows * out)]);
         Case { graph, parameters: vec![(x, 7 * width)], residuals, objective }.check(name);
+    }
+}
+
+/// Logits of two layers over rows, whose matrices are the same for all rows: as one row, or read through an index.
+fn layers(rows: usize, through_an_index: bool) -> Case {
+    let graph = Graph::new();
+    let d = graph.domain("rows", rows);
+    let (input, hidden, output) = (19, 9, 3);
+    let lengths = [hidden * input, hidden, output * hidden];
+    let model = if through_an_index { graph.domain("model", 1) } else { ONE };
+    let index = through_an_index.then(|| graph.index(d, model, vec![0; rows].into()));
+    let layer = |slot: u32| {
+        let parameter = graph.parameter(slot, model, lengths[slot as usize]);
+        (parameter, index.map_or(parameter, |index| graph.gather(parameter, index)))
+    };
+    let [(p1, w1), (pb, b), (p2, w2)] = [layer(0), layer(1), layer(2)];
+    let x = graph.residual(0, d, input);
+    let units = graph.unary(Unary::Tanh, graph.add(graph.mat_vec(w1, x), b));
+    let logits = graph.mat_vec(w2, units);
+    let objective = graph.total(graph.dot(logits, logits), d);
+    let parameters = [p1, pb, p2].into_iter().zip(lengths).collect();
+    Case { graph, parameters, residuals: Arc::new(vec![numbers(9, rows * input)]), objective }
+}
+
+#[test]
+fn rows_times_one_matrix_are_the_products_of_each_row() {
+    for rows in [1, 3, 300, 1000] {
+        layers(rows, false).check("layers");
+        let answers = [false, true].map(|through_an_index| layers(rows, through_an_index).answer::<f64>());
+        let scale = answers[0].iter().fold(1.0f64, |m, x| m.max(x.abs()));
+        for (one, other) in answers[0].iter().zip(&answers[1]) {
+            assert!((one - other).abs() <= 1e-12 * scale, "{rows} rows: {one} is not {other}");
+        }
     }
 }
 
