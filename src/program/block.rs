@@ -7,7 +7,7 @@ use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
 use super::plan::indices_of;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
-use super::segment::{Share, Step};
+use super::segment::{Scratch, Share, Step};
 use super::tile;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -24,6 +24,8 @@ const MATRIX_LANES: usize = 128;
 /// Numbers that the stages of a strip leave for each other in one window, and rows of it.
 const WINDOW_NUMBERS: usize = 32 * 1024;
 const WINDOW_ROWS: usize = 8 * 1024;
+/// Numbers of a window that several of its stages read from memory, which should stay in a cache from one to the next.
+const WINDOW_READS: usize = 128 * 1024;
 
 /// One block of a strip.
 pub(super) struct Block<R> {
@@ -38,6 +40,12 @@ pub(super) struct Block<R> {
 pub(super) enum Work<R> {
     Pass(Workspace<R>),
     Segments(Share<R>),
+}
+
+impl<R> Work<R> {
+    pub fn scratch(&self) -> Option<&Scratch> {
+        if let Work::Segments(share) = self { Some(&share.scratch) } else { None }
+    }
 }
 
 /// A strip with what its blocks share.
@@ -64,8 +72,15 @@ impl Line {
         let domains: Vec<Domain> = strip.stages.iter().map(|stage| domain(graph, stage)).collect();
         let follows = |sum: &Value| matches!(graph.node(*sum).op, Op::SegmentSum(_, index) if !is_one && alignment.follows(index));
         let within: HashSet<Value> = strip.stages.iter().flat_map(Stage::sums).copied().filter(follows).collect();
-        let steps: Vec<Option<Step>> =
+        let mut steps: Vec<Option<Step>> =
             strip.stages.iter().map(|s| if let Stage::Segments(v) = s { Some(Step::new(graph, *v)) } else { None }).collect();
+        for number in 1..steps.len() {
+            let (before, rest) = steps.split_at_mut(number);
+            if let Some(step) = &mut rest[0] {
+                let same = |other: &Step| step.arrangement().is_some() && other.arrangement() == step.arrangement();
+                step.arranged_by = before.iter().position(|other| other.as_ref().is_some_and(same));
+            }
+        }
         let parents = steps.iter().flatten().map(|step| step.parent).chain(within.iter().map(|sum| graph.domain_of(*sum)));
         let following = domains.iter().copied().chain(parents).filter(|_| !is_one);
         let starts = following.filter_map(|domain| Some((domain, alignment.starts(graph, domain)?))).collect();
@@ -149,10 +164,16 @@ impl Line {
         let passing = self.strip.stages.iter().zip(&self.passing).flat_map(|(stage, passing)| stage.leaves().iter().zip(passing));
         let numbers: usize =
             passing.filter(|(v, passing)| **passing && graph.domain_of(**v) != self.strip.spine).map(|(v, _)| memory.width(*v)).sum();
+        let mut readers: HashMap<Value, usize> = HashMap::new();
+        for stage in &self.strip.stages {
+            stage.columns().into_iter().for_each(|v| *readers.entry(v).or_default() += 1);
+        }
+        let of_rows = |v: &Value| graph.domain_of(*v) != self.strip.spine && graph.domain_of(*v) != ONE;
+        let again = readers.into_iter().filter(|(v, count)| *count > 1 && of_rows(v)).map(|(v, _)| memory.width(v)).sum::<usize>();
         // A window is no less than the pairs of a tile.
         let passes = self.strip.stages.iter().filter_map(|stage| if let Stage::Pass(pass) = stage { Some(pass) } else { None });
         let tile = passes.filter_map(|pass| pass.tile.as_ref()).map(|tile| tile.run * tile::RUNS).max().unwrap_or(0);
-        (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_ROWS).max(tile)
+        (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_READS / again.max(1)).min(WINDOW_ROWS).max(tile)
     }
 
     fn block<R: Lanes>(&self, graph: &Graph, memory: &Memory<R>, spine: Range<usize>, ends: Vec<usize>, stages: &[Stage]) -> Block<R> {

@@ -102,6 +102,7 @@ impl<'g> Plan<'g> {
         plan.find_pairs_again(outputs);
         plan.group_stores();
         plan.keep_heavy_values();
+        plan.keep_pairs_of_a_strip();
         plan.group_stores();
         plan
     }
@@ -297,6 +298,35 @@ impl<'g> Plan<'g> {
         }
     }
 
+    /// What two passes of a strip over the same pairs need is kept while the pairs go through the strip, from where it is heavy.
+    fn keep_pairs_of_a_strip(&mut self) {
+        let mut bodies: BTreeMap<(u32, Domain), Vec<BTreeSet<Value>>> = BTreeMap::new();
+        for (moment, domain) in self.passes() {
+            if self.graph.is_product(domain) && self.alignment.spine(domain) != domain {
+                bodies.entry((moment.level, domain)).or_default().push(Assembler::new(self.graph, self, moment, domain).body());
+            }
+        }
+        let mut kept: Vec<(Value, u32)> = vec![];
+        for ((level, _), bodies) in bodies {
+            let Some((first, later)) = bodies.split_first() else { continue };
+            for body in later {
+                let read: BTreeSet<Value> = body.difference(first).flat_map(|v| self.graph.node(*v).op.operands()).collect();
+                let mut stack: Vec<Value> = read.into_iter().filter(|v| first.contains(v)).collect();
+                while let Some(v) = stack.pop() {
+                    if is_heavy(self.graph, v) {
+                        kept.push((v, level));
+                    } else {
+                        stack.extend(self.graph.node(v).op.operands().filter(|o| first.contains(o)));
+                    }
+                }
+            }
+        }
+        for (v, level) in kept {
+            self.stored.insert(v);
+            self.again.entry(v).or_default().insert(level);
+        }
+    }
+
     /// Inner products and matrix products that a later pass over the same rows needs again are kept; those of a cross product,
     /// which has many more rows than there are operands, are computed again.
     fn keep_heavy_values(&mut self) {
@@ -309,6 +339,15 @@ impl<'g> Plan<'g> {
             }
         }
         self.stored.extend(passes.into_iter().filter(|(_, moments)| moments.len() > 1).map(|(v, _)| v));
+    }
+}
+
+/// Whether it takes longer to compute a value from its operands than to read it.
+fn is_heavy(graph: &Graph, v: Value) -> bool {
+    match graph.node(v).op {
+        Op::Dot(..) => true,
+        Op::Unary(function, _) => !function.is_light(),
+        _ => false,
     }
 }
 

@@ -5,6 +5,7 @@ use super::graph::{Domain, Graph, Index, Value};
 use super::pooling::Pooling;
 use super::tile::Tile;
 use crate::scalar::{Binary, Unary};
+use std::collections::BTreeSet;
 
 /// Where an instruction reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -169,6 +170,13 @@ impl Stage {
                 operands.filter_map(place).chain(pass.tile.iter().flat_map(Tile::reads)).collect()
             }
         }
+    }
+
+    /// Columns that a pass reads row by row.
+    pub fn columns(&self) -> BTreeSet<Value> {
+        let Stage::Pass(pass) = self else { return BTreeSet::new() };
+        let operands = pass.instructions.iter().flat_map(Instruction::operands);
+        operands.filter_map(|o| if let Operand::Column(v) = o { Some(v) } else { None }).collect()
     }
 
     /// Sums, which are known when the stage has gone over all rows of a parent.

@@ -13,7 +13,7 @@ use std::ops::Range;
 pub(super) const RUNS: usize = 128;
 pub(super) const FEWEST_RUNS: usize = 16;
 /// The widest windows, and the narrowest vectors that are worth a matrix product.
-pub(super) const LANES: usize = 256;
+pub(super) const LANES: usize = 512;
 pub(super) const NARROWEST: usize = 8;
 
 /// What a pass does once for each tile. A plane holds one number for each pair of a tile.

@@ -121,6 +121,15 @@ unary_functions! {
     Trunc          "trunc"          |x| x.via(f64::trunc);                                  |x, y| k(x, 0.0);                                        Step ALL;
 }
 
+impl Unary {
+    /// Whether it is computed by one or two operations.
+    pub fn is_light(self) -> bool {
+        use Unary::*;
+        let rounds = matches!(self, Signum | Floor | Ceil | Round | Trunc);
+        rounds || matches!(self, Negate | Abs | Sqrt | Radians | Degrees | Relu | LinearCdf | SigmoidSlope)
+    }
+}
+
 macro_rules! binary_functions {
     ($($variant:ident $name:literal |$a:ident, $b:ident| $value:expr; |$sa:ident, $sb:ident, $sy:ident| ($left:expr, $right:expr); $kind:ident;)*) => {
         /// A function of two numbers.

@@ -20,7 +20,7 @@ mod shape;
 mod step;
 
 pub(super) use root::Sweeps;
-pub(super) use step::{Share, Step};
+pub(super) use step::{Scratch, Share, Step};
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Symbol, Value};
 use crate::scalar::{Binary, Unary};

@@ -29,9 +29,9 @@ fn rows<S: Shape>(slope: bool, s: &[f64], a: &[f64], unit: f64, wanted: Range<us
     }
 }
 
-/// The same for the Laplace distribution in O(n log n): with the rows in the order of their scores,
-/// `L_i = exp(-(s_i - s_{i-1}) unit) (L_{i-1} + a_{i-1})` from below, and so from above. `decays` is room for these exponentials.
-pub(super) fn laplace(slope: bool, s: &[f64], a: &[f64], unit: f64, order: &mut [u32], decays: &mut [f64], out: &mut [f64]) {
+/// Puts the rows of a segment in the order of their scores, and finds what is left of a row's amount at the next one,
+/// `exp(-(s_i - s_{i-1}) unit)`.
+pub(super) fn arrange(s: &[f64], unit: f64, order: &mut [u32], decays: &mut [f64]) {
     sort(order, |x, y| s[x].total_cmp(&s[y]));
     let Some((first, rest)) = decays.split_first_mut() else { return };
     *first = 0.0;
@@ -39,22 +39,26 @@ pub(super) fn laplace(slope: bool, s: &[f64], a: &[f64], unit: f64, order: &mut 
         *gap = s[pair[1] as usize] - s[pair[0] as usize];
     }
     exponentials(rest, unit);
+}
+
+/// The sums for the Laplace distribution in O(n), of the amounts of rows in the order of their scores: from below
+/// `L_i = decay_i (L_{i-1} + a_{i-1})`, and so from above, which take turns, for neither waits for the other. `below` is room, and
+/// the sums are left in `out`.
+pub(super) fn laplace(slope: bool, a: &[f64], decays: &[f64], below: &mut [f64], out: &mut [f64]) {
     // What lies above counts as a whole, less its tail.
-    let (sign, whole) = if slope { (1.0, 0.0) } else { (-1.0, 1.0) };
-    let mut near = 0.0;
-    for (&i, decay) in order.iter().zip(&*decays) {
-        let i = i as usize;
-        near *= decay;
-        out[i] = 0.5 * (near + a[i]);
-        near += a[i];
+    let (sign, whole) = if slope { (0.5, 0.0) } else { (-0.5, 1.0) };
+    let (n, mut near, mut far, mut sum) = (a.len(), 0.0, 0.0, 0.0);
+    let (decays, below, out) = (&decays[..n], &mut below[..n], &mut out[..n]);
+    for k in 0..n {
+        near *= decays[k];
+        below[k] = near + a[k];
+        near += a[k];
+        let j = n - 1 - k;
+        out[j] = whole * sum + sign * far;
+        far = (far + a[j]) * decays[j];
+        sum += a[j];
     }
-    let (mut near, mut sum) = (0.0, 0.0);
-    for (&i, decay) in order.iter().zip(&*decays).rev() {
-        let i = i as usize;
-        out[i] += whole * sum + sign * 0.5 * near;
-        near = (near + a[i]) * decay;
-        sum += a[i];
-    }
+    out.iter_mut().zip(below).for_each(|(out, below)| *out += 0.5 * *below);
 }
 
 /// What is left over each gap.

@@ -23,13 +23,15 @@ pub(in super::super) struct Step {
     keeps_order: bool,
     /// Whether each segment is ordered anew in the same place: a cross product has too many rows to keep their order.
     one_order: bool,
+    /// The stage before it, of the same strip, that has arranged the same rows by the same scores.
+    pub arranged_by: Option<usize>,
 }
 
 /// Segments, or rows of them, that one thread computes, and their results.
 pub(in super::super) struct Share<R> {
     segments: Range<usize>,
     rows: Range<usize>,
-    scratch: Scratch,
+    pub scratch: Scratch,
     pub out: Store<R>,
     /// Whether the orders of the segments are those of the step before.
     ordered: bool,
@@ -37,11 +39,11 @@ pub(in super::super) struct Share<R> {
 
 /// Columns of the segment at hand.
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(in super::super) struct Scratch {
     pub x: Vec<f64>,
     pub y: Vec<f64>,
     pub out: Vec<f64>,
-    /// What is left of a row's amount at the next one in the order, where amounts run along.
+    /// What is left of a row's amount at the next one in the order, where amounts run along, as `order`.
     pub decays: Vec<f64>,
     /// The rows of each segment of the block in the order of the last step, counted within the segment.
     pub order: Vec<u32>,
@@ -64,8 +66,13 @@ impl Members<'_> {
         (self.listed.is_none() && column.numbers.len() > 1).then(|| &column.numbers[self.start - column.first..][..self.len])
     }
 
+    #[inline(always)]
+    fn row(&self, k: usize) -> usize {
+        self.listed.map_or(self.start + k, |list| list[k] as usize)
+    }
+
     fn rows(&self) -> impl Iterator<Item = usize> {
-        (0..self.len).map(|k| self.listed.map_or(self.start + k, |list| list[k] as usize))
+        (0..self.len).map(|k| self.row(k))
     }
 }
 
@@ -83,7 +90,16 @@ impl Step {
         };
         let one_order = graph.is_product(child);
         let frozen = matches!(segment, Segment::Chance { values, .. } | Segment::Rest { values, .. } if graph.is_frozen(values));
-        Self { value, segment, segments, child, parent, starts, keeps_order: frozen && !one_order, one_order }
+        let keeps_order = frozen && !one_order;
+        Self { value, segment, segments, child, parent, starts, keeps_order, one_order, arranged_by: None }
+    }
+
+    /// What its rows are arranged by: scores, unit and segments; `None` where they are not, or anew in the same place.
+    pub fn arrangement(&self) -> Option<(Value, Value, Segments)> {
+        match self.segment {
+            Segment::Pairs { scores, unit, shape: Unary::LaplaceCdf, .. } if !self.one_order => Some((scores, unit, self.segments)),
+            _ => None,
+        }
     }
 
     /// The operation cut into shares by the number of rows alone, each with all of its results, of `width` numbers.
@@ -101,7 +117,12 @@ impl Step {
     pub fn share<R: Lanes>(&self, segments: Range<usize>, rows: Range<usize>, out: Store<R>) -> Share<R> {
         let starts = &self.starts;
         let longest = starts[segments.start..=segments.end].windows(2).map(|s| s[1] - s[0]).max().unwrap_or(0) as usize;
-        let mut scratch = Scratch::with_room(self.segment, &segments, longest, if self.one_order { longest } else { rows.len() });
+        let arranged = match self.arranged_by {
+            Some(_) => 0,
+            None if self.one_order => longest,
+            None => rows.len(),
+        };
+        let mut scratch = Scratch::with_room(self.segment, &segments, longest, arranged);
         if !self.one_order && !scratch.order.is_empty() {
             for s in segments.clone() {
                 let (start, end) = (starts[s] as usize, starts[s + 1] as usize);
@@ -130,7 +151,8 @@ impl Step {
         if let Segment::Stack { values, .. } = self.segment {
             return segments.for_each(|p| self.copy(view, values, &mut share.out, p));
         }
-        let job = Job { step: self, view, ordered: share.ordered };
+        let arranged = self.arranged_by.and_then(|stage| view.works[stage].scratch());
+        let job = Job { step: self, view, ordered: share.ordered, arranged };
         segments.for_each(|s| job.whole(s, share.rows.clone(), &mut share.scratch, &mut share.out));
     }
 
@@ -141,7 +163,7 @@ impl Step {
     /// Computes the segments of the active parents, or of the active rows where there is one segment of all.
     pub fn run_listed<R: Lanes>(&self, view: &View<R>, share: &mut Share<R>, rows: Option<&[u32]>, parents: Option<&[u32]>) {
         share.ordered = false;
-        let job = Job { step: self, view, ordered: false };
+        let job = Job { step: self, view, ordered: false, arranged: None };
         match (self.segments, rows, parents, self.segment) {
             (_, _, Some(parents), Segment::Stack { values, .. }) => {
                 parents.iter().for_each(|p| self.copy(view, values, &mut share.out, *p as usize))
@@ -202,7 +224,7 @@ impl Scratch {
         let roots = if matches!(segment, Segment::Root { .. }) { vec![f64::NAN; segments.len()] } else { vec![] };
         let order = if sorts { vec![u32::MAX; rows] } else { vec![] };
         let runs = matches!(segment, Segment::Pairs { shape: Unary::LaplaceCdf, .. });
-        let decays = if runs { column() } else { vec![] };
+        let decays = if runs { vec![0.0; rows] } else { vec![] };
         Self { x: column(), y: column(), out: column(), decays, order, roots, first: segments.start }
     }
 }
@@ -242,6 +264,8 @@ struct Job<'a, R> {
     step: &'a Step,
     view: &'a View<'a, R>,
     ordered: bool,
+    /// Where another has arranged the same rows.
+    arranged: Option<&'a Scratch>,
 }
 
 impl<R: Lanes> Job<'_, R> {
@@ -261,11 +285,14 @@ impl<R: Lanes> Job<'_, R> {
     fn compute(&self, s: usize, members: Members, wanted: Range<usize>, order: usize, scratch: &mut Scratch, out: &mut Store<R>) {
         let (n, wanted) = (members.len, wanted.start.min(members.len)..wanted.end.min(members.len));
         let one = |v: Value, row: usize| number(self.view.column(v), row);
-        let load = |v: Value, into: &mut [f64]| {
-            let column = self.view.column(v);
-            members.rows().zip(into).for_each(|(row, x)| *x = number(column, row));
-        };
         let in_place = |v: Value| members.column(self.view.column(v));
+        let load = |v: Value, into: &mut [f64]| match in_place(v) {
+            Some(numbers) => into.iter_mut().zip(numbers).for_each(|(x, number)| *x = number.wide()),
+            None => {
+                let column = self.view.column(v);
+                members.rows().zip(into).for_each(|(row, x)| *x = number(column, row));
+            }
+        };
         let (begin, out) = (out.first, &mut out.numbers);
         let Scratch { x, y, out: results, decays, order: orders, roots, first } = scratch;
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
@@ -284,15 +311,30 @@ impl<R: Lanes> Job<'_, R> {
                 out[s - begin] = R::of(*near);
                 return;
             }
+            Segment::Pairs { scores, amounts, unit, shape: Unary::LaplaceCdf, slope } => {
+                let (order, decays) = match self.arranged {
+                    Some(Scratch { order: orders, decays, .. }) => (&orders[order..order + n], &decays[order..order + n]),
+                    None => {
+                        let (order, decays) = (&mut orders[order..order + n], &mut decays[order..order + n]);
+                        load(scores, x);
+                        pairs::arrange(x, one(unit, s), order, decays);
+                        (&*order, &*decays)
+                    }
+                };
+                let column = self.view.column(amounts);
+                match (in_place(amounts), column.numbers) {
+                    (_, [same]) => x.fill(same.wide()),
+                    (Some(amounts), _) => order.iter().zip(&mut *x).for_each(|(k, x)| *x = amounts[*k as usize].wide()),
+                    (None, _) => order.iter().zip(&mut *x).for_each(|(k, x)| *x = number(column, members.row(*k as usize))),
+                }
+                pairs::laplace(slope, x, decays, y, results);
+                order.iter().zip(&*results).for_each(|(k, result)| out[members.row(*k as usize) - begin] = R::of(*result));
+                return;
+            }
             Segment::Pairs { scores, amounts, unit, shape, slope } => {
                 load(scores, x);
                 load(amounts, y);
-                let unit = one(unit, s);
-                if shape == Unary::LaplaceCdf {
-                    pairs::laplace(slope, x, y, unit, &mut orders[order..order + n], &mut decays[..n], results);
-                } else {
-                    pairs::all(shape, slope, x, y, unit, wanted.clone(), results);
-                }
+                pairs::all(shape, slope, x, y, one(unit, s), wanted.clone(), results);
             }
             Segment::Extremum { values, weights, chance } => {
                 out[s - begin] = R::of(match [values, weights, chance].map(in_place) {

@@ -94,7 +94,11 @@ fn sorted_laplace_sums_are_those_of_all_pairs() {
                 (2..n).step_by(5).for_each(|i| s[i] = s[i - 1]);
                 let (mut all, mut sorted) = (vec![0.0; n], vec![0.0; n]);
                 pairs::all(Unary::LaplaceCdf, slope, &s, &a, unit, 0..n, &mut all);
-                pairs::laplace(slope, &s, &a, unit, &mut (0..n as u32).collect::<Vec<_>>(), &mut vec![0.0; n], &mut sorted);
+                let (mut order, mut decays, mut out) = ((0..n as u32).collect::<Vec<_>>(), vec![0.0; n], vec![0.0; n]);
+                pairs::arrange(&s, unit, &mut order, &mut decays);
+                let amounts: Vec<f64> = order.iter().map(|row| a[*row as usize]).collect();
+                pairs::laplace(slope, &amounts, &decays, &mut vec![0.0; n], &mut out);
+                order.iter().zip(out).for_each(|(row, sum)| sorted[*row as usize] = sum);
                 for (x, y) in all.iter().zip(&sorted) {
                     assert!((x - y).abs() <= 1e-9 * x.abs().max(1.0), "{n} rows, unit {unit}: {x} is not {y}");
                 }
