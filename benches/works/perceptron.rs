@@ -12,10 +12,18 @@ const HIDDEN: usize = 128;
 const DIGITS: usize = 10;
 const BATCH: usize = 128;
 
-pub fn work(bench: &Bench, criterion: &mut Criterion) {
+/// Pixels and digits of the images, which are a table.
+pub fn images(bench: &Bench) -> (Vec<f32>, Vec<u32>) {
     let x = numbers(70, IMAGES * PIXELS);
     let y: Vec<u32> = numbers(71, IMAGES).iter().map(|x| (x * DIGITS as f32) as u32).collect();
-    bench.table("images", &format!("x REAL[{PIXELS}], y INT"), vec![("x", vectors(&x, PIXELS)), ("y", integers(&y))]);
+    let ids: Vec<u32> = (0..IMAGES as u32).collect();
+    let columns = vec![("id", integers(&ids)), ("x", vectors(&x, PIXELS)), ("y", integers(&y))];
+    bench.table("images", &format!("id INT, x REAL[{PIXELS}], y INT"), columns);
+    (x, y)
+}
+
+pub fn work(bench: &Bench, criterion: &mut Criterion) {
+    let (x, y) = images(bench);
     let layers = format!(
         "w1 REAL[{HIDDEN}][{PIXELS}] LEARNABLE DEFAULT init_normal(0, 0.03), b1 REAL[{HIDDEN}] LEARNABLE DEFAULT init_zeros(), \
          w2 REAL[{DIGITS}][{HIDDEN}] LEARNABLE DEFAULT init_normal(0, 0.08), b2 REAL[{DIGITS}] LEARNABLE DEFAULT init_zeros()"

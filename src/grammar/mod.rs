@@ -46,6 +46,8 @@ pub enum Kind {
     Gradient(Box<Relaxed>),
     /// One of the three above, explained.
     Explain(Box<Kind>),
+    /// A run that is measured, and not committed.
+    Analyze(Box<Train>),
 }
 
 /// The sentences of a text, one at a time, so that those before a mistake can run.

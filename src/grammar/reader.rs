@@ -84,8 +84,17 @@ impl<'a> Reader<'a> {
                 self.skip();
                 Kind::Explain(Box::new(self.learning()?))
             }
-            ["EXPLAIN", "ANALYZE" | "VERBOSE", "TRAIN", _] | ["EXPLAIN", "ANALYZE", "VERBOSE", "TRAIN"] => {
-                return Err(self.unsupported("EXPLAIN ANALYZE TRAIN").hint("write EXPLAIN TRAIN ..."));
+            ["EXPLAIN", "ANALYZE", "TRAIN", _] => {
+                self.skip();
+                self.skip();
+                Kind::Analyze(Box::new(train::train(&mut self)?))
+            }
+            ["EXPLAIN", "VERBOSE", "TRAIN", _] | ["EXPLAIN", "ANALYZE", "VERBOSE", "TRAIN"] => {
+                return Err(self.unsupported("EXPLAIN VERBOSE TRAIN").hint("write EXPLAIN TRAIN ... or EXPLAIN ANALYZE TRAIN ..."));
+            }
+            ["EXPLAIN", "ANALYZE", "RELAX", _] | ["EXPLAIN", "ANALYZE", "GRADIENT", "OF"] => {
+                let what = format!("EXPLAIN ANALYZE {}", words[2]);
+                return Err(self.unsupported(&what).hint("EXPLAIN ANALYZE TRAIN ... measures the steps of a run"));
             }
             ["CREATE", "TABLE", _, _] | ["CREATE", "OR", "REPLACE", "TABLE"] => {
                 Kind::CreateTable(Box::new(create::create_table(&mut self)?))

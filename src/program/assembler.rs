@@ -278,7 +278,7 @@ impl<'a> Assembler<'a> {
     fn fused(&mut self, fusion: Fusion) -> Action {
         let [a, b, c] = fusion.leaves().map(|leaf| self.flat(leaf));
         match fusion {
-            Fusion::Degree { .. } => Action::Degree(a, b, c),
+            Fusion::Degree { function, .. } => Action::Degree(function, a, b, c),
             Fusion::Product(..) => Action::Product(a, b, c),
             Fusion::MultiplyAdd(..) => Action::MultiplyAdd(a, b, c),
         }

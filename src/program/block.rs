@@ -6,11 +6,13 @@ use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
 use super::plan::indices_of;
+use super::profile::Spent;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Scratch, Share, Step};
 use super::tile;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::time::Instant;
 
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
@@ -34,6 +36,8 @@ pub(super) struct Block<R> {
     /// Where windows end.
     ends: Vec<usize>,
     pub works: Vec<Work<R>>,
+    /// While a program is profiled, what each stage that is a whole-segment operation has taken.
+    pub spent: Vec<Spent>,
 }
 
 /// What a block holds of one stage.
@@ -101,6 +105,11 @@ impl Line {
         Self { strip, steps, domains, starts, places, within, passing }
     }
 
+    /// The domain whose rows a stage goes over.
+    pub fn domain(&self, stage: usize) -> Domain {
+        self.domains[stage]
+    }
+
     /// What computes a stage, if it is a whole-segment operation.
     pub fn step(&self, stage: usize) -> Option<&Step> {
         self.steps[stage].as_ref()
@@ -124,7 +133,7 @@ impl Line {
             [Stage::Segments(v)] => {
                 let step = self.steps[0].as_ref().expect("a stage of segments has a step");
                 let shares = step.shares(memory.width(*v), sampled).into_iter();
-                shares.map(|share| Block { rows: 0..0, ends: vec![], works: vec![Work::Segments(share)] }).collect()
+                shares.map(|share| Block { rows: 0..0, ends: vec![], works: vec![Work::Segments(share)], spent: vec![] }).collect()
             }
             [stage @ Stage::Pass(pass)] => {
                 let rows = graph.rows(pass.domain);
@@ -210,7 +219,7 @@ impl Line {
             }
         });
         let works = works.collect();
-        Block { rows: spine, ends, works }
+        Block { rows: spine, ends, works, spent: vec![] }
     }
 }
 
@@ -218,7 +227,9 @@ impl<R: Lanes> Block<R> {
     /// Takes the block through all stages.
     pub fn run(&mut self, line: &Line, memory: &Memory<R>) {
         if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
-            return step.run(&line.view(memory, &[]), share);
+            let mut since = Instant::now();
+            step.run(&line.view(memory, &[]), share);
+            return note(&mut self.spent, 0, &mut since, share.rows());
         }
         for work in &mut self.works {
             if let Work::Pass(workspace) = work {
@@ -240,7 +251,9 @@ impl<R: Lanes> Block<R> {
                         if share.out.passing && !step.is_of_parent() {
                             share.out.first = rows.start;
                         }
+                        let mut since = Instant::now();
                         step.run_within(&view, share, line.rows(step.parent, begin..end));
+                        note(&mut self.spent, number, &mut since, rows.len());
                     }
                     _ => unreachable!("a block has the work of each stage"),
                 }
@@ -266,7 +279,19 @@ impl<R: Lanes> Block<R> {
     /// The same for a whole-segment operation, whose rows and parents are listed apart.
     pub fn run_segments(&mut self, line: &Line, memory: &Memory<R>, rows: Option<&[u32]>, parents: Option<&[u32]>) {
         if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
+            let mut since = Instant::now();
             step.run_listed(&line.view(memory, &[]), share, rows, parents);
+            note(&mut self.spent, 0, &mut since, rows.map_or(share.rows(), <[u32]>::len));
+        }
+    }
+
+    /// Notes from now on what each stage takes, and each instruction.
+    pub fn profile(&mut self, line: &Line) {
+        self.spent = vec![Spent::default(); line.strip.stages.len()];
+        for (work, stage) in self.works.iter_mut().zip(&line.strip.stages) {
+            if let (Work::Pass(workspace), Stage::Pass(pass)) = (work, stage) {
+                workspace.spent = vec![Spent::default(); pass.measures()];
+            }
         }
     }
 
@@ -276,6 +301,12 @@ impl<R: Lanes> Block<R> {
             Work::Segments(share) => share.bytes() + share.out.numbers.len() * size_of::<R>(),
         };
         self.works.iter().map(of).sum()
+    }
+}
+
+fn note(spent: &mut [Spent], stage: usize, since: &mut Instant, rows: usize) {
+    if let Some(spent) = spent.get_mut(stage) {
+        spent.add(since, rows);
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Fused {
 
 #[derive(Clone, Copy)]
 pub(super) enum Fusion {
-    /// sigmoid((left - right) * unit), where the unit is the same for all rows.
-    Degree { left: Value, right: Value, unit: Value },
+    /// function((left - right) * unit), where the unit is the same for all rows.
+    Degree { function: Unary, left: Value, right: Value, unit: Value },
     /// a * b * c
     Product(Value, Value, Value),
     /// a * b + c, where `a` may be the same for all rows.
@@ -40,7 +40,7 @@ pub(super) struct WeighedTotals {
 impl Fusion {
     pub fn leaves(self) -> [Value; 3] {
         match self {
-            Fusion::Degree { left, right, unit } => [left, right, unit],
+            Fusion::Degree { left, right, unit, .. } => [left, right, unit],
             Fusion::Product(a, b, c) | Fusion::MultiplyAdd(a, b, c) => [a, b, c],
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Finder<'a> {
 
     fn action(&self, top: Value) -> Option<(Fusion, Vec<Value>)> {
         match self.op(top) {
-            Op::Unary(Unary::Sigmoid, margin) => self.degree(top, margin),
+            Op::Unary(function @ (Unary::Sigmoid | Unary::LaplaceCdf), margin) => self.degree(top, function, margin),
             Op::Binary(Binary::Multiply, a, b) => [(a, b), (b, a)].into_iter().find_map(|(product, c)| {
                 let (p, q) = self.product_for(product, top)?;
                 let flat = ![p, q, c].into_iter().any(|v| self.is_uniform(v));
@@ -130,12 +130,12 @@ impl<'a> Finder<'a> {
         }
     }
 
-    fn degree(&self, top: Value, margin: Value) -> Option<(Fusion, Vec<Value>)> {
+    fn degree(&self, top: Value, function: Unary, margin: Value) -> Option<(Fusion, Vec<Value>)> {
         let (a, b) = self.product_for(margin, top)?;
         let (gap, unit) = if self.is_uniform(b) { (a, b) } else { (b, a) };
         let Op::Binary(Binary::Subtract, left, right) = self.op(gap) else { return None };
         let fits = self.is_uniform(unit) && self.pass.graph.width(top) == 1 && self.only_for(gap, margin);
-        fits.then(|| (Fusion::Degree { left, right, unit }, vec![margin, gap]))
+        fits.then(|| (Fusion::Degree { function, left, right, unit }, vec![margin, gap]))
     }
 
     /// `v` as a weight times a value that only `v` and totals read, and that value.

@@ -1,6 +1,5 @@
 //! Which row of its parent each row of a domain reads: written down, or computed, as along the factors of a cross product.
 
-use super::operand::Chunk;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -122,6 +121,8 @@ const NEAR: usize = 256;
 pub(super) struct Lookup {
     pub rows: Rows,
     runs: Option<Runs>,
+    /// Whether each row reads the row of its own number.
+    is_identity: bool,
 }
 
 /// Where rows of one parent that stand side by side end.
@@ -160,34 +161,33 @@ impl Runs {
 impl From<Rows> for Lookup {
     fn from(rows: Rows) -> Self {
         let runs = rows.stored().and_then(|rows| Runs::of(rows));
-        Self { rows, runs }
+        let is_identity = rows.stored().is_some_and(|rows| rows.iter().enumerate().all(|(row, parent)| *parent as usize == row));
+        Self { rows, runs, is_identity }
     }
 }
 
 impl Lookup {
-    /// The parents of a chunk's rows. A range of rows of a cross product lies within one run of its fastest factor.
+    /// The parents of some rows side by side. Those of a cross product lie within one run of its fastest factor.
     #[inline(always)]
-    pub fn places<'a>(&'a self, chunk: Chunk<'a>) -> Places<'a> {
-        match (&self.rows, chunk.listed) {
-            (Rows::Stored(rows), None) => {
-                let stored = &rows[chunk.start..chunk.start + chunk.len];
+    pub fn places(&self, start: usize, len: usize) -> Places<'_> {
+        match &self.rows {
+            Rows::Stored(_) if self.is_identity => Places::From(start),
+            Rows::Stored(rows) => {
+                let stored = &rows[start..start + len];
                 match &self.runs {
-                    Some(runs) => Places::Runs { rows: stored, start: chunk.start, ends: runs.from(chunk.start) },
+                    Some(runs) => Places::Runs { rows: stored, start, ends: runs.from(start) },
                     None => Places::Stored(stored),
                 }
             }
-            (Rows::Along { inner: 1, len, .. }, None) => Places::From(chunk.start % len),
-            (Rows::Cells(parts), None) => match parts.split_last() {
-                // In a range of rows only the place along the factor that varies fastest changes.
-                Some((Part { inner: 1, of, .. }, others)) => Places::Shifted {
-                    rows: &of[chunk.start % of.len()..][..chunk.len],
-                    by: others.iter().map(|part| part.at(chunk.start)).sum(),
-                },
-                _ => Places::One(self.rows.at(chunk.start)),
+            Rows::Along { inner: 1, len, .. } => Places::From(start % len),
+            Rows::Cells(parts) => match parts.split_last() {
+                // Only the place along the factor that varies fastest changes.
+                Some((Part { inner: 1, of, .. }, others)) => {
+                    Places::Shifted { rows: &of[start % of.len()..][..len], by: others.iter().map(|part| part.at(start)).sum() }
+                }
+                _ => Places::One(self.rows.at(start)),
             },
-            (rows, None) => Places::One(rows.at(chunk.start)),
-            (Rows::Stored(rows), Some(list)) => Places::Twice(list, rows),
-            (rows, Some(list)) => Places::Listed(list, rows),
+            rows => Places::One(rows.at(start)),
         }
     }
 }
@@ -211,10 +211,6 @@ pub(super) enum Places<'a> {
         rows: &'a [u32],
         by: usize,
     },
-    /// Listed rows, then the index.
-    Twice(&'a [u32], &'a [u32]),
-    /// The same, along a factor of a cross product.
-    Listed(&'a [u32], &'a Rows),
 }
 
 impl<'a> Places<'a> {
@@ -225,8 +221,6 @@ impl<'a> Places<'a> {
             Places::One(row) => row,
             Places::Stored(rows) | Places::Runs { rows, .. } => rows[lane] as usize,
             Places::Shifted { rows, by } => rows[lane] as usize + by,
-            Places::Twice(list, rows) => rows[list[lane] as usize] as usize,
-            Places::Listed(list, rows) => listed(list, rows, lane),
         }
     }
 
@@ -260,11 +254,4 @@ impl Iterator for LaneRuns<'_> {
         }
         Some((self.places.of(begin), begin..self.next))
     }
-}
-
-/// Out of the loops, which the compiler makes once for each other kind of place.
-#[cold]
-#[inline(never)]
-fn listed(list: &[u32], rows: &Rows, lane: usize) -> usize {
-    rows.at(list[lane] as usize)
 }

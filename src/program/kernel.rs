@@ -1,10 +1,12 @@
 //! The loops: each instruction over one chunk of rows, plain enough for the compiler to vectorize,
 //! compiled for several instruction sets and chosen when the program runs. Same arithmetic in each.
 
+use super::graph::Index;
 use super::map::compute;
 use super::matrix::Element;
 use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
+use super::profile::Spent;
 use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use super::segment::Sweeps;
@@ -13,6 +15,7 @@ use crate::scalar::Real;
 use multiversion::multiversion;
 use ndarray::LinalgScalar;
 use std::ops::Range;
+use std::time::Instant;
 
 /// Rows that a block goes over.
 #[derive(Clone, Copy)]
@@ -70,8 +73,12 @@ pub(super) struct Workspace<R> {
     pub stores: Vec<Store<R>>,
     pub sums: Vec<Sum<R>>,
     pub planes: Planes<R>,
+    /// While a program is profiled, what each instruction of the pass has taken, and its tiles at the end.
+    pub spent: Vec<Spent>,
     /// Columns that elementwise instructions read, gathered when the rows are listed.
     pub scratch: Vec<(Operand, Box<[R]>)>,
+    /// The parents of listed rows, by the index.
+    pub parents: Vec<(Index, Box<[u32]>)>,
 }
 
 impl<R: Element> Workspace<R> {
@@ -97,7 +104,9 @@ impl<R: Element> Workspace<R> {
                     Some(parents) => Sum::Segments { first: parents.start, width, sums: vec![R::ZERO; parents.len() * width] },
                 })
                 .collect(),
+            spent: vec![],
             planes: Planes::new(pass.tile.as_ref().unwrap_or(&Tile::default()), lanes),
+            parents: pass.indices().into_iter().map(|index| (index, vec![0; lanes].into_boxed_slice())).collect(),
             scratch: columns.into_iter().map(|o| (o, numbers(width(&o) * lanes))).collect(),
         }
     }
@@ -152,7 +161,9 @@ fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows
     });
     for extent in tiles {
         if let Some(tile) = &pass.tile {
+            let mut clock = clock(w);
             w.planes.begin(tile, view, &extent);
+            note(w, pass.instructions.len(), &mut clock, 0);
         }
         for number in extent.runs.clone() {
             let begin = origin + number * run;
@@ -171,9 +182,11 @@ fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows
             }
         }
         if let Some(tile) = &pass.tile {
+            let mut clock = clock(w);
             let mut sums = std::mem::take(&mut w.sums);
             w.planes.end(tile, view, &extent, &mut sums);
             w.sums = sums;
+            note(w, pass.instructions.len(), &mut clock, extent.pairs());
         }
     }
 }
@@ -182,9 +195,11 @@ fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows
 #[inline(always)]
 fn chunk_through<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, chunk: Chunk) {
     if let Some(list) = chunk.listed {
+        gather_parents(w, view, list);
         gather_columns(w, view, list);
     }
-    for instruction in &pass.instructions {
+    let mut clock = clock(w);
+    for (number, instruction) in pass.instructions.iter().enumerate() {
         match *instruction {
             Instruction::Compute { action, into, width, inner } => {
                 compute(w, view, chunk, action, into as usize, width as usize, inner as usize)
@@ -219,6 +234,31 @@ fn chunk_through<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, 
                 add(w, view, chunk, term, index, width as usize, columns as usize, &mut sum);
                 w.sums[place as usize] = sum;
             }
+        }
+        note(w, number, &mut clock, chunk.len);
+    }
+}
+
+#[inline(always)]
+fn clock<R>(w: &Workspace<R>) -> Option<Instant> {
+    if w.spent.is_empty() { None } else { Some(Instant::now()) }
+}
+
+/// Notes what an instruction took since the clock was read, where a program is profiled.
+#[inline(always)]
+fn note<R>(w: &mut Workspace<R>, number: usize, clock: &mut Option<Instant>, rows: usize) {
+    if let Some(since) = clock {
+        w.spent[number].add(since, rows);
+    }
+}
+
+/// Of all rows before any of them is read, so that none waits for another.
+fn gather_parents<R: Real>(w: &mut Workspace<R>, view: &View<R>, list: &[u32]) {
+    for (index, parents) in &mut w.parents {
+        let rows = &view.lookup(*index).rows;
+        match rows.stored() {
+            Some(rows) => parents.iter_mut().zip(list).for_each(|(parent, &row)| *parent = rows[row as usize]),
+            None => parents.iter_mut().zip(list).for_each(|(parent, &row)| *parent = rows.at(row as usize) as u32),
         }
     }
 }

@@ -135,17 +135,23 @@ fn plus_four_scaled<R: Real, const N: usize>(mut sum: [R; N], s: [R; 4], [a, b, 
 #[inline(always)]
 pub(super) fn sum_of_products<R: Real>(a: &[R], b: &[R]) -> R {
     let mut lanes = [R::ZERO; LANE];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANE), b.chunks_exact(LANE));
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANE>(), b.as_chunks::<LANE>());
     let mut tail = R::ZERO;
-    for (&x, &y) in a_chunks.remainder().iter().zip(b_chunks.remainder()) {
+    for (&x, &y) in a_rest.iter().zip(b_rest) {
         tail += x * y;
     }
-    for (a, b) in a_chunks.zip(b_chunks) {
-        for i in 0..LANE {
-            lanes[i] += a[i] * b[i];
-        }
+    for (a, b) in a.iter().zip(b) {
+        lanes = plus_products(lanes, *a, *b);
     }
     folded(lanes) + tail
+}
+
+#[inline(always)]
+fn plus_products<R: Real, const N: usize>(mut sum: [R; N], a: [R; N], b: [R; N]) -> [R; N] {
+    for i in 0..N {
+        sum[i] += a[i] * b[i];
+    }
+    sum
 }
 
 /// The sums of `f(a, b)` and of `f(a, b) * weight`. Four chunks are added up before the partial sums are read and written.

@@ -14,6 +14,7 @@ use super::segment::Step;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Rows of a domain that take part in a step, ascending; `None` for all.
 pub type Active = Option<Vec<u32>>;
@@ -28,6 +29,8 @@ pub struct Machine<R> {
     counts: Vec<(u32, u32)>,
     active: Vec<Active>,
     domain_names: Vec<String>,
+    /// While the program is profiled, how many times it ran, and how long that took.
+    pub profiled: Option<(u32, Duration)>,
 }
 
 impl<R: kernel::Lanes> Machine<R> {
@@ -79,7 +82,7 @@ impl<R: kernel::Lanes> Machine<R> {
         let strips = strips.collect();
         let active = vec![None; nodes.domains.len()];
         let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
-        Self { strips, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names }
+        Self { strips, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names, profiled: None }
     }
 
     /// Sets a number that may change between steps.
@@ -147,7 +150,24 @@ impl<R: kernel::Lanes> Machine<R> {
         stored * size_of::<R>() + worked
     }
 
+    /// Measures later runs; see [`Machine::measured`].
+    pub fn profile(&mut self) {
+        self.profiled = Some((0, Duration::ZERO));
+        for (line, blocks) in &mut self.strips {
+            blocks.iter_mut().for_each(|block| block.profile(line));
+        }
+    }
+
     pub fn run(&mut self) {
+        let start = Instant::now();
+        self.run_strips();
+        if let Some((runs, time)) = &mut self.profiled {
+            *runs += 1;
+            *time += start.elapsed();
+        }
+    }
+
+    fn run_strips(&mut self) {
         for (line, blocks) in &mut self.strips {
             let memory = &self.memory;
             // Only strips of one stage run over some of the rows.
@@ -173,6 +193,14 @@ impl<R: kernel::Lanes> Machine<R> {
     /// Strips in the order in which they run.
     pub(super) fn strips(&self) -> impl Iterator<Item = &Strip> {
         self.strips.iter().map(|(line, _)| &line.strip)
+    }
+
+    pub(super) fn strips_and_blocks(&self) -> &[(Line, Vec<Block<R>>)] {
+        &self.strips
+    }
+
+    pub(super) fn memory(&self) -> &Memory<R> {
+        &self.memory
     }
 
     /// What computes a stage, if it is a whole-segment operation.

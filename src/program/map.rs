@@ -35,9 +35,13 @@ pub(super) fn compute<R: Element>(
                 *o = if holds { number(a, i) } else { number(b, i) };
             }
         }
-        Action::Degree(a, b, unit) => {
-            let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
-            degrees(a, b, flat(w, view, chunk, unit, 1)[0], out);
+        Action::Degree(function, a, b, unit) => {
+            let (a, b, unit) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1), flat(w, view, chunk, unit, 1)[0]);
+            match function {
+                Unary::LaplaceCdf => degrees(|x| Unary::LaplaceCdf.value(x), a, b, unit, out),
+                Unary::Sigmoid => degrees(|x| Unary::Sigmoid.value(x), a, b, unit, out),
+                other => unreachable!("{} of a margin is written out", other.name()),
+            }
         }
         Action::Product(a, b, c) => {
             let (a, b, c) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), flat(w, view, chunk, c, width));
@@ -49,6 +53,7 @@ pub(super) fn compute<R: Element>(
             let (a, b, c) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), flat(w, view, chunk, c, width));
             multiply_add(a, b, c, out);
         }
+        Action::Load(a) if let Some(numbers) = vectors(w, view, chunk, a, width).side_by_side(chunk.len) => out.copy_from_slice(numbers),
         Action::Load(a) if width == 1 => {
             let a = vectors(w, view, chunk, a, 1);
             match a.runs(chunk.len) {
@@ -187,22 +192,22 @@ fn multiply_add<R: Real>(a: &[R], b: &[R], c: &[R], out: &mut [R]) {
     }
 }
 
-/// sigmoid((a - b) * unit); a one-element slice stands for all lanes.
+/// f((a - b) * unit); a one-element slice stands for all lanes.
 #[inline(always)]
-fn degrees<R: Real>(a: &[R], b: &[R], unit: R, out: &mut [R]) {
+fn degrees<R: Real>(f: impl Fn(R) -> R, a: &[R], b: &[R], unit: R, out: &mut [R]) {
     if a.len() == out.len() && b.len() == out.len() {
         for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
-            *o = Unary::Sigmoid.value((a - b) * unit);
+            *o = f((a - b) * unit);
         }
     } else if a.len() == out.len() {
         let b = b[0];
         for (o, &a) in out.iter_mut().zip(a) {
-            *o = Unary::Sigmoid.value((a - b) * unit);
+            *o = f((a - b) * unit);
         }
     } else {
         let a = a[0];
         for (o, &b) in out.iter_mut().zip(b) {
-            *o = Unary::Sigmoid.value((a - b) * unit);
+            *o = f((a - b) * unit);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where an operand of a chunk is read: a register, a column in place, one number for all rows, or rows through an index.
 
+use super::graph::Index;
 use super::index::{LaneRuns, Places};
 use super::kernel::Workspace;
 use super::memory::{Column, View};
@@ -69,6 +70,15 @@ impl<'a, R: Real> Vectors<'a, R> {
         self.places.runs(lanes)
     }
 
+    /// All numbers of so many lanes, where they lie side by side.
+    #[inline(always)]
+    pub fn side_by_side(&self, lanes: usize) -> Option<&'a [R]> {
+        match self.places {
+            Places::From(row) => Some(&self.column.numbers[(row - self.column.first) * self.width..][..lanes * self.width]),
+            _ => None,
+        }
+    }
+
     /// Four rows in a row.
     #[inline(always)]
     pub fn rows(&self, lane: usize) -> [&'a [R]; 4] {
@@ -89,7 +99,19 @@ pub(super) fn vectors<'a, R: Real>(
         Operand::Plane(p) => (Column { numbers: &w.planes.planes[p as usize][chunk.plane..], first: 0 }, Places::From(0)),
         Operand::Uniform(v) => (view.column(v), Places::One(0)),
         Operand::Column(v) => (view.column(v), chunk.listed.map_or(Places::From(chunk.start), Places::Stored)),
-        Operand::Gathered(v, i) => (view.column(v), view.lookup(i).places(chunk)),
+        Operand::Gathered(v, i) => (view.column(v), places(w, view, chunk, i)),
     };
     Vectors { column, width, places }
+}
+
+/// The row that each row of a chunk reads, or adds to.
+#[inline(always)]
+pub(super) fn places<'a, R: Real>(w: &'a Workspace<R>, view: &'a View<'a, R>, chunk: Chunk, index: Index) -> Places<'a> {
+    match chunk.listed {
+        None => view.lookup(index).places(chunk.start, chunk.len),
+        Some(_) => {
+            let found = w.parents.iter().find(|(i, _)| *i == index).expect("the indices that a pass reads are listed when it is built");
+            Places::Stored(&found.1[..chunk.len])
+        }
+    }
 }

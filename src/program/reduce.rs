@@ -6,7 +6,7 @@ use super::kernel::Workspace;
 use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
 use super::matrix::{Element, sum_of_outer_products};
 use super::memory::View;
-use super::operand::{Chunk, Vectors, flat, number, vectors};
+use super::operand::{Chunk, Vectors, flat, number, places, vectors};
 use super::schedule::{Operand, Scatter, Term};
 use crate::scalar::{Binary, Real};
 use std::ops::Range;
@@ -101,7 +101,7 @@ pub(super) fn add<R: Element>(
     match sum {
         Sum::Total { sum, chunk: partial } => add_total(w, view, chunk, term, width, columns, sum, partial),
         Sum::Segments { first, sums, .. } => {
-            let parents = Parents::new(index.expect("a segment sum has an index"), view, chunk, *first);
+            let parents = Parents::new(index.expect("a segment sum has an index"), w, view, chunk, *first);
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, view, chunk, a, 1);
@@ -111,11 +111,7 @@ pub(super) fn add<R: Element>(
                                 sums[parent - *first] += R::of(all(part(a, &lanes), lanes.len()));
                             }
                         }
-                        None => {
-                            for lane in 0..chunk.len {
-                                sums[parents.of(lane)] += number(a, lane);
-                            }
-                        }
+                        None => parents.add_numbers(chunk.len, |lane| number(a, lane), sums),
                     }
                 }
                 Term::Scaled(a, b) if width == 1 => {
@@ -126,11 +122,7 @@ pub(super) fn add<R: Element>(
                                 sums[parent - *first] += R::of(all_products(part(a, &lanes), part(b, &lanes), lanes.len()));
                             }
                         }
-                        None => {
-                            for lane in 0..chunk.len {
-                                sums[parents.of(lane)] += number(a, lane) * number(b, lane);
-                            }
-                        }
+                        None => parents.add_numbers(chunk.len, |lane| number(a, lane) * number(b, lane), sums),
                     }
                 }
                 Term::Plain(v) => {
@@ -245,13 +237,35 @@ struct Parents<'a> {
 
 impl<'a> Parents<'a> {
     #[inline(always)]
-    fn new<R>(index: Index, view: &'a View<'a, R>, chunk: Chunk<'a>, first: usize) -> Self {
-        Self { places: view.lookup(index).places(chunk), first }
+    fn new<R: Real>(index: Index, w: &'a Workspace<R>, view: &'a View<'a, R>, chunk: Chunk, first: usize) -> Self {
+        Self { places: places(w, view, chunk, index), first }
     }
 
     #[inline(always)]
     fn of(&self, lane: usize) -> usize {
         self.places.of(lane) - self.first
+    }
+
+    /// Adds one number of each lane to the sum of its parent.
+    #[inline(always)]
+    fn add_numbers<R: Real>(&self, lanes: usize, numbers: impl Fn(usize) -> R, sums: &mut [R]) {
+        match self.places {
+            Places::From(begin) => {
+                for (lane, sum) in sums[begin - self.first..][..lanes].iter_mut().enumerate() {
+                    *sum += numbers(lane);
+                }
+            }
+            Places::Stored(rows) => {
+                for (lane, row) in rows[..lanes].iter().enumerate() {
+                    sums[*row as usize - self.first] += numbers(lane);
+                }
+            }
+            _ => {
+                for lane in 0..lanes {
+                    sums[self.of(lane)] += numbers(lane);
+                }
+            }
+        }
     }
 }
 
@@ -309,8 +323,8 @@ pub(super) fn add_both<R: Real>(
     let s = flat(w, view, chunk, factor, 1);
     let [one, two] = scatters;
     let (a, b) = (vectors(w, view, chunk, one.vectors, one.width as usize), vectors(w, view, chunk, two.vectors, two.width as usize));
-    let of_a = Parents::new(one.index, view, chunk, *first1);
-    let of_b = Parents::new(two.index, view, chunk, *first2);
+    let of_a = Parents::new(one.index, w, view, chunk, *first1);
+    let of_b = Parents::new(two.index, w, view, chunk, *first2);
     if [of_a, of_b].iter().any(|parents| parents.places.runs(chunk.len).is_some()) {
         scatter_rows(s, a, chunk.len, of_a, sums1);
         scatter_rows(s, b, chunk.len, of_b, sums2);

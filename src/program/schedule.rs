@@ -28,8 +28,8 @@ pub(super) enum Action {
     Unary(Unary, Operand),
     Binary(Binary, Operand, Operand),
     Select(Operand, Operand, Operand),
-    /// sigmoid((left - right) * unit): the degree of a comparison, in one operation.
-    Degree(Operand, Operand, Operand),
+    /// function((left - right) * unit): the degree of a comparison, in one operation.
+    Degree(Unary, Operand, Operand, Operand),
     /// a * b * c, in one operation.
     Product(Operand, Operand, Operand),
     /// a * b + c, in one operation.
@@ -102,7 +102,7 @@ impl Action {
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
             Action::Convolve(_, _, a, b) | Action::Pick(_, a, b) | Action::Place(_, a, b) => vec![a, b],
             Action::RowsTimesMatrix { rows, matrix, .. } => vec![rows, matrix],
-            Action::Select(a, b, c) | Action::Degree(a, b, c) | Action::Product(a, b, c) | Action::MultiplyAdd(a, b, c) => vec![a, b, c],
+            Action::Select(a, b, c) | Action::Degree(_, a, b, c) | Action::Product(a, b, c) | Action::MultiplyAdd(a, b, c) => vec![a, b, c],
         }
     }
 }
@@ -139,6 +139,23 @@ pub(super) struct Pass {
     pub registers: Vec<u32>,
     pub stores: Vec<Value>,
     pub sums: Vec<Value>,
+}
+
+impl Pass {
+    /// Through which its rows read, or add to, others.
+    pub fn indices(&self) -> BTreeSet<Index> {
+        let mut indices = BTreeSet::new();
+        for instruction in &self.instructions {
+            let read = instruction.operands().into_iter();
+            indices.extend(read.filter_map(|o| if let Operand::Gathered(_, index) = o { Some(index) } else { None }));
+            match instruction {
+                Instruction::Add { index, .. } => indices.extend(*index),
+                Instruction::AddBoth { first, second, .. } => indices.extend([first.index, second.index]),
+                _ => {}
+            }
+        }
+        indices
+    }
 }
 
 /// Stages that a range of the spine's rows, and the rows that belong to them, go through one after another: what one stage

@@ -79,7 +79,7 @@ impl Extent {
         self.window.clone()
     }
 
-    fn pairs(&self) -> usize {
+    pub fn pairs(&self) -> usize {
         self.runs.len() * self.window.len()
     }
 }

@@ -107,7 +107,7 @@ unary_functions! {
     Relu           "relu"           |x| x.max(R::ZERO);                                     |x, y| x.binary(Binary::Greater, k(x, 0.0));             Kinked ALL;
     Gelu           "gelu"           |x| x.via(real::gelu);                                  |x, y| gelu_slope(x);                                    Smooth ALL;
     Softplus       "softplus"       |x| x.max(R::ZERO) + (-x.abs()).exp().ln_1p();          |x, y| x.unary(Unary::Sigmoid);                          Smooth ALL;
-    LaplaceCdf     "laplace_cdf"    |x| real::laplace_cdf(x);                               |x, y| mul(k(x, 0.5), neg(x.unary(Unary::Abs)).unary(Unary::Exp)); Smooth ALL;
+    LaplaceCdf     "laplace_cdf"    |x| real::laplace_cdf(x);                               |x, y| y.binary(Binary::Least, sub(k(x, 1.0), y));          Smooth ALL;
     CauchyCdf      "cauchy_cdf"     |x| x.via(real::cauchy_cdf);                             |x, y| div(k(x, std::f64::consts::FRAC_1_PI), add(k(x, 1.0), mul(x, x))); Smooth ALL;
     LinearCdf      "linear_cdf"     |x| (x + R::of(0.5)).max(R::ZERO).min(R::ONE);          |x, y| x.unary(Unary::Abs).binary(Binary::Less, k(x, 0.5)); Kinked ALL;
     ExponentialCdf "exponential_cdf" |x| x.min(R::ZERO).exp();                              |x, y| mul(y, x.binary(Binary::Less, k(x, 0.0)));        Kinked ALL;

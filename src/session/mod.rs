@@ -22,6 +22,7 @@ mod log;
 mod objective;
 mod outcome;
 mod perturbed;
+mod profile;
 mod query;
 mod relaxed;
 mod settings;
@@ -117,6 +118,7 @@ impl Session {
             Kind::Relax(query) => answer::relax(self, query).await,
             Kind::Gradient(query) => gradient::gradient(self, query).await,
             Kind::Explain(kind) => explain::explain(self, kind).await,
+            Kind::Analyze(train) => profile::analyze(self, train).await,
         }
     }
 

@@ -585,3 +585,29 @@ async fn what_has_no_relaxation_is_refused_with_its_place_and_a_way_out() {
         fails(&s, &format!("EXPLAIN TRAIN MINIMIZE ({query})"), &[place, "hint: ", remedy]).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_measured_and_not_committed() {
+    let s = shop().await;
+    let train = "TRAIN MINIMIZE (SELECT AVG(power(inner_product(u.e, v.e) - p.x * m.a, 2)) FROM p JOIN u ON u.id = p.k JOIN u v ON v.id = p.id % 5, m) \
+                 FOR 7 STEPS";
+    let before = rows(&s, "SELECT * FROM m").await;
+    let all = format!("EXPLAIN ANALYZE {train}");
+    let outcome = s.run(&all).await.unwrap();
+    let names: Vec<String> = outcome.collect().await.unwrap()[0].schema().fields().iter().map(|f| f.name().clone()).collect();
+    let wanted = ["strip", "over", "instruction", "ms", "share", "rows", "bytes", "operations", "of_bandwidth", "of_arithmetic"];
+    assert_eq!(names, wanted);
+    let text = rows(&s, &all).await;
+    let line = |part: &str| text.lines().find(|l| l.contains(part)).unwrap_or_else(|| panic!("{part}\n{text}")).to_string();
+    // Each step reads two vectors of four doubles and two row numbers of four bytes for each of 100 rows, and multiplies and adds them.
+    let dot: Vec<String> = line("Dot(").split('|').map(str::to_string).collect();
+    assert_eq!(dot[dot.len() - 5..dot.len() - 2], ["100", "7200", "800"], "{text}");
+    line("a step, of 7");
+    line("optimizer");
+    let shares: f64 =
+        text.lines().filter(|l| !l.contains("a step, of 7")).filter_map(|l| l.split('|').rev().nth(5)?.parse::<f64>().ok()).sum();
+    assert!((shares - 1.0).abs() < 1e-4, "{shares}\n{text}");
+    assert_eq!(rows(&s, "SELECT * FROM m").await, before);
+    assert_eq!(rows(&s, "SELECT COUNT(*) FROM nabla.runs").await, "0");
+    fails(&s, "EXPLAIN ANALYZE TRAIN MINIMIZE (SELECT SUM(m.a) FROM m) RELAX (estimator => 'perturbed')", &["no program to measure"]).await;
+}

@@ -234,7 +234,8 @@ async fn words_of_later_versions_are_recognized() {
         ("BEGIN", "BEGIN"),
         ("COMMIT", "COMMIT"),
         ("SELECT * FROM ranker AT (VERSION => 3)", "AT (VERSION => ...)"),
-        ("EXPLAIN ANALYZE TRAIN MINIMIZE (SELECT 1)", "EXPLAIN ANALYZE TRAIN"),
+        ("EXPLAIN VERBOSE TRAIN MINIMIZE (SELECT 1)", "EXPLAIN VERBOSE TRAIN"),
+        ("EXPLAIN ANALYZE RELAX (SELECT 1)", "EXPLAIN ANALYZE RELAX"),
         ("CREATE TEMPORARY TABLE t (a INT)", "a temporary table"),
         ("CREATE SCHEMA s", "schemas"),
     ] {

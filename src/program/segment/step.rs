@@ -133,6 +133,11 @@ impl Step {
         Share { segments, rows, scratch, out, ordered: false }
     }
 
+    /// Bytes that a row reads and writes in memory.
+    pub fn bytes<R>(&self) -> usize {
+        (self.segment.operands().into_iter().flatten().count() + 1) * size_of::<R>()
+    }
+
     pub fn is_of_parent(&self) -> bool {
         self.segment.is_of_parent()
     }
@@ -192,6 +197,10 @@ impl Step {
 }
 
 impl<R> Share<R> {
+    pub fn rows(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Bytes of its own memory, but for its results.
     pub fn bytes(&self) -> usize {
         let scratch = &self.scratch;

@@ -1,0 +1,36 @@
+//! What stays the same from step to step is computed once.
+
+use super::graph::{Graph, Op, Slot, Value};
+use super::kernel::Lanes;
+use super::machine::Machine;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+impl Graph {
+    /// Computes the sums and whole-segment operations below `outputs` that nothing learned reaches; they become residuals. Not for a
+    /// machine that runs over samples, of which a sum is another each time.
+    pub fn settle<R: Lanes>(&self, residuals: &mut Vec<Vec<R>>, outputs: &[Value]) {
+        let is_settled = |v: Value| self.is_frozen(v) && matches!(self.node(v).op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..));
+        let (mut seen, mut settled, mut stack) = (BTreeSet::new(), vec![], outputs.to_vec());
+        while let Some(v) = stack.pop() {
+            match seen.insert(v) {
+                true if is_settled(v) => settled.push(v),
+                true => stack.extend(self.node(v).op.operands()),
+                false => {}
+            }
+        }
+        if settled.is_empty() {
+            return;
+        }
+        let given = Arc::new(std::mem::take(residuals));
+        let mut machine = Machine::build(self, given.clone(), &settled, false);
+        machine.run();
+        let columns: Vec<Vec<R>> = (0..settled.len()).map(|number| machine.output(number).to_vec()).collect();
+        drop(machine);
+        *residuals = Arc::into_inner(given).expect("only the machine held them too");
+        for (v, column) in settled.into_iter().zip(columns) {
+            self.0.borrow_mut().nodes[v.0 as usize].op = Op::Residual(residuals.len() as Slot);
+            residuals.push(column);
+        }
+    }
+}
