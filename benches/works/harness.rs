@@ -3,11 +3,11 @@
 use criterion::Criterion;
 use datafusion::arrow::array::{ArrayRef, AsArray, Float32Array, Int32Array, ListArray, RecordBatch};
 use datafusion::arrow::buffer::OffsetBuffer;
-use datafusion::arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
+use datafusion::arrow::datatypes::{DataType, Field, Float64Type};
 use datafusion::parquet::arrow::ArrowWriter;
 use nabladb::Session;
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// Steps of a run that do not count, and how many do at the least.
 const COLD: u64 = 2;
 const STEADY: u64 = 10;
+/// Seconds that a run should take once it is known how long a step takes, and the most steps of it.
+const RUN: f64 = 3.0;
+const LONGEST: u64 = 50_000;
 
 /// Seconds a step, and how many steps were timed together, of each measured side by name.
 type Times = RefCell<Vec<(String, f64, u64)>>;
@@ -25,6 +28,14 @@ pub struct Bench {
     folder: tempfile::TempDir,
     times: Times,
     tables: RefCell<HashSet<String>>,
+    runs: RefCell<HashMap<String, Left>>,
+}
+
+/// Of the last run of a statement, the steps that no sample has counted, and how many the next run has.
+#[derive(Default)]
+struct Left {
+    steps: VecDeque<f64>,
+    next: u64,
 }
 
 /// Numbers in [0, 1) by splitmix64.
@@ -44,7 +55,14 @@ impl Bench {
     pub fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let session = runtime.block_on(Session::open(Default::default())).expect("a database in memory");
-        Self { runtime, session, folder: tempfile::tempdir().expect("a folder"), times: Times::default(), tables: RefCell::default() }
+        Self {
+            runtime,
+            session,
+            folder: tempfile::tempdir().expect("a folder"),
+            times: Times::default(),
+            tables: RefCell::default(),
+            runs: RefCell::default(),
+        }
     }
 
     pub fn run(&self, sql: &str) -> Vec<RecordBatch> {
@@ -72,25 +90,32 @@ impl Bench {
         }
     }
 
-    /// Time of `steps` steady steps by the log of the run itself. A run is planned and materialized for each sample, so each
-    /// is made of many steps, and the first of them, which find cold caches and fresh pages, do not count.
+    /// Time of `steps` steady steps by the log of a run. The steps of one run are shared out to many samples, for a run is also
+    /// planned, materialized and judged by the exact engine; its first steps, which find cold caches and fresh pages, do not count.
     pub fn train(&self, train: &str, steps: u64) -> Duration {
-        let counted = steps.max(STEADY);
-        let log = self.run(&format!("{train} FOR {} STEPS", COLD + counted));
-        let (mut begin, mut end) = (0.0, 0.0);
-        for batch in &log {
+        let mut runs = self.runs.borrow_mut();
+        let left = runs.entry(train.to_string()).or_default();
+        let mut time = 0.0;
+        for _ in 0..steps {
+            if left.steps.is_empty() {
+                left.steps = self.steps(train, left.next.max(STEADY)).into();
+                let each = left.steps.iter().sum::<f64>() / left.steps.len() as f64;
+                left.next = ((RUN / each) as u64).min(LONGEST);
+            }
+            time += left.steps.pop_front().expect("a run has steps");
+        }
+        Duration::from_secs_f64(time)
+    }
+
+    /// Seconds of each of so many steady steps.
+    fn steps(&self, train: &str, steps: u64) -> Vec<f64> {
+        let mut ends = vec![];
+        for batch in &self.run(&format!("{train} FOR {} STEPS", COLD + steps)) {
             let objective = batch.column_by_name("objective").expect("a log").as_primitive::<Float64Type>();
             let elapsed = batch.column_by_name("elapsed_ms").expect("a log").as_primitive::<Float64Type>();
-            let number = batch.column_by_name("step").expect("a log").as_primitive::<Int64Type>();
-            for ((o, e), n) in objective.iter().zip(elapsed).zip(number) {
-                match (o, n) {
-                    (Some(_), Some(n)) if n as u64 == COLD => begin = e.expect("a time"),
-                    (Some(_), Some(n)) if n as u64 == COLD + counted => end = e.expect("a time"),
-                    _ => {}
-                }
-            }
+            ends.extend(objective.iter().zip(elapsed).filter_map(|(o, e)| o.and(e)));
         }
-        Duration::from_secs_f64((end - begin) / 1e3 * steps as f64 / counted as f64)
+        ends[COLD as usize - 1..].windows(2).map(|w| (w[1] - w[0]) / 1e3).collect()
     }
 
     pub fn measure(&self, criterion: &mut Criterion, name: &str, side: &str, mut run: impl FnMut(u64) -> Duration) {

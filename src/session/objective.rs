@@ -245,7 +245,7 @@ fn with_rows(plan: LogicalPlan, tables: &[(TableDefinition, RecordBatch)]) -> Re
     let replaced = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
         let Some(rows) = rows_of(scan, tables) else { return Ok(Transformed::no(node)) };
-        let table = MemTable::try_new(rows.schema(), vec![vec![rows.clone()]])?;
+        let table = MemTable::try_new(rows.schema(), vec![table::parts(rows)?])?;
         let scan = TableScan { source: provider_as_source(Arc::new(table)), ..scan.clone() };
         Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
     })?;

@@ -4,10 +4,12 @@
 mod bound;
 mod constraint;
 mod initial;
+mod parts;
 
 pub use bound::element_type;
 pub use constraint::{Keys, breaches, cast, elements, learnable_type};
 pub use initial::{INITIALIZERS, Initializer, fill, shape};
+pub use parts::parts;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use std::sync::Arc;
