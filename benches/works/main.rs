@@ -5,12 +5,14 @@
 //! ```sh
 //! cargo bench                    # all works, one thread
 //! cargo bench -- factorize       # those whose names begin so
+//! cargo bench -- growth          # a step over 1, 2, 4 and 8 times as many rows
 //! NABLA_BENCH_THREADS=2 cargo bench
 //! NABLA_BENCH_PYTHON=venv/bin/python cargo bench    # a Python with PyTorch, for its side
 //! ```
 
 mod digit_sum;
 mod factorize;
+mod growth;
 mod harness;
 mod kernels;
 mod logistic;
@@ -70,6 +72,9 @@ fn main() {
     }
     if is_chosen("step") {
         step(&bench, &mut criterion);
+    }
+    if chosen.iter().any(|name| name == "growth") {
+        return growth::table(&bench);
     }
     criterion.final_summary();
     let torch = Torch::find(threads);

@@ -286,11 +286,20 @@ impl<R: Lanes> Block<R> {
     }
 
     /// Notes from now on what each stage takes, and each instruction.
-    pub fn profile(&mut self, line: &Line) {
+    pub fn begin_profile(&mut self, line: &Line) {
         self.spent = vec![Spent::default(); line.strip.stages.len()];
         for (work, stage) in self.works.iter_mut().zip(&line.strip.stages) {
             if let (Work::Pass(workspace), Stage::Pass(pass)) = (work, stage) {
                 workspace.spent = vec![Spent::default(); pass.measures()];
+            }
+        }
+    }
+
+    pub fn end_profile(&mut self) {
+        self.spent.clear();
+        for work in &mut self.works {
+            if let Work::Pass(workspace) = work {
+                workspace.spent.clear();
             }
         }
     }

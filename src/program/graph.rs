@@ -320,7 +320,8 @@ impl Graph {
         if a == b {
             return a;
         }
-        self.push(self.meet(&[mask, a, b]), self.width(a), Op::Select(mask, a, b))
+        self.over_gathers(&[mask, a, b], |graph, x| graph.select(x[0], x[1], x[2]))
+            .unwrap_or_else(|| self.push(self.meet(&[mask, a, b]), self.width(a), Op::Select(mask, a, b)))
     }
 
     pub fn dot(&self, a: Value, b: Value) -> Value {
@@ -341,12 +342,18 @@ impl Graph {
     }
 
     pub fn sum(&self, v: Value) -> Value {
-        if self.width(v) == 1 { v } else { self.push(self.domain_of(v), 1, Op::Sum(v)) }
+        if self.width(v) == 1 {
+            return v;
+        }
+        self.over_gathers(&[v], |graph, x| graph.sum(x[0])).unwrap_or_else(|| self.push(self.domain_of(v), 1, Op::Sum(v)))
     }
 
     /// The greatest element of a vector, as a number without gradient.
     pub fn greatest(&self, v: Value) -> Value {
-        if self.width(v) == 1 { v } else { self.push(self.domain_of(v), 1, Op::Greatest(v)) }
+        if self.width(v) == 1 {
+            return v;
+        }
+        self.over_gathers(&[v], |graph, x| graph.greatest(x[0])).unwrap_or_else(|| self.push(self.domain_of(v), 1, Op::Greatest(v)))
     }
 
     pub fn spread(&self, s: Value, width: usize) -> Value {
@@ -355,12 +362,14 @@ impl Graph {
 
     pub fn mat_vec(&self, m: Value, v: Value) -> Value {
         let rows = self.width(m) / self.width(v);
-        self.push(self.meet(&[m, v]), rows, Op::MatVec(m, v))
+        self.over_gathers(&[m, v], |graph, x| graph.mat_vec(x[0], x[1]))
+            .unwrap_or_else(|| self.push(self.meet(&[m, v]), rows, Op::MatVec(m, v)))
     }
 
     pub fn mat_trans_vec(&self, m: Value, u: Value) -> Value {
         let columns = self.width(m) / self.width(u);
-        self.push(self.meet(&[m, u]), columns, Op::MatTransVec(m, u))
+        self.over_gathers(&[m, u], |graph, x| graph.mat_trans_vec(x[0], x[1]))
+            .unwrap_or_else(|| self.push(self.meet(&[m, u]), columns, Op::MatTransVec(m, u)))
     }
 
     pub fn outer(&self, u: Value, v: Value) -> Value {

@@ -8,6 +8,7 @@ use super::index::Rows;
 use super::kernel;
 use super::memory::{Memory, Place};
 use super::plan;
+use super::profile::Profile;
 use super::reduce;
 use super::schedule::{Stage, Strip};
 use super::segment::Step;
@@ -30,7 +31,8 @@ pub struct Machine<R> {
     active: Vec<Active>,
     domain_names: Vec<String>,
     /// While the program is profiled, how many times it ran, and how long that took.
-    pub profiled: Option<(u32, Duration)>,
+    profiled: Option<(u32, Duration)>,
+    profile: Option<Profile>,
 }
 
 impl<R: kernel::Lanes> Machine<R> {
@@ -82,7 +84,18 @@ impl<R: kernel::Lanes> Machine<R> {
         let strips = strips.collect();
         let active = vec![None; nodes.domains.len()];
         let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
-        Self { strips, memory, outputs: outputs.to_vec(), settings, parameters, counts, active, domain_names, profiled: None }
+        Self {
+            strips,
+            memory,
+            outputs: outputs.to_vec(),
+            settings,
+            parameters,
+            counts,
+            active,
+            domain_names,
+            profiled: None,
+            profile: None,
+        }
     }
 
     /// Sets a number that may change between steps.
@@ -150,12 +163,25 @@ impl<R: kernel::Lanes> Machine<R> {
         stored * size_of::<R>() + worked
     }
 
-    /// Measures later runs; see [`Machine::measured`].
-    pub fn profile(&mut self) {
+    /// Measures later runs.
+    pub fn begin_profile(&mut self) {
         self.profiled = Some((0, Duration::ZERO));
         for (line, blocks) in &mut self.strips {
-            blocks.iter_mut().for_each(|block| block.profile(line));
+            blocks.iter_mut().for_each(|block| block.begin_profile(line));
         }
+    }
+
+    /// What has been measured is kept, and later runs are not, if a profile has begun.
+    pub fn end_profile(&mut self) {
+        if let Some((runs, time)) = self.profiled.take() {
+            self.profile = Some(Profile { instructions: self.measured(), runs, time });
+            self.strips.iter_mut().flat_map(|(_, blocks)| blocks).for_each(Block::end_profile);
+        }
+    }
+
+    /// The profile that has ended, once.
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.profile.take()
     }
 
     pub fn run(&mut self) {

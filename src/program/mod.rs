@@ -46,7 +46,7 @@ pub use graph::{Domain, Graph, Index, ONE, Slot, Value};
 pub use kernel::Lanes;
 pub use machine::{Active, Machine};
 pub use pooling::Pooling;
-pub use profile::{Measured, Peak};
+pub use profile::{Measured, Peak, Profile};
 pub use sample::Sampling;
 pub use segment::Segments;
 

@@ -27,6 +27,15 @@ impl Spent {
     }
 }
 
+/// Some runs of a program.
+pub struct Profile {
+    /// In the order in which they run.
+    pub instructions: Vec<Measured>,
+    pub runs: u32,
+    /// Of all runs, by the clock.
+    pub time: Duration,
+}
+
 /// An instruction of a profiled program, over all of its runs.
 pub struct Measured {
     /// The number of its strip, and the name of the domain whose rows it goes over.
@@ -54,7 +63,7 @@ pub struct Peak {
 
 impl<R: Lanes> Machine<R> {
     /// The instructions with what they have taken since profiling began.
-    pub fn measured(&self) -> Vec<Measured> {
+    pub(super) fn measured(&self) -> Vec<Measured> {
         let mut all = vec![];
         for (number, (line, blocks)) in self.strips_and_blocks().iter().enumerate() {
             for (place, stage) in line.strip.stages.iter().enumerate() {

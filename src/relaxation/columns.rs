@@ -1,5 +1,6 @@
 //! The columns that a stage reads, as values over its rows: residuals, and columns of live relations through row numbers.
 
+use super::dictionary::dictionary;
 use super::{Number, Workplace};
 use crate::algebra::{Numbers, Source};
 use crate::program::{Domain, Index, Lanes, ONE, Slot, Value};
@@ -25,7 +26,15 @@ impl<R: Lanes> Workplace<'_, R> {
     /// Numbers of the rows of a column's factor, for the rows of the stage.
     pub(super) fn add_residual(&mut self, values: Vec<R>, width: usize, slot: usize) -> Value {
         let (domain, along) = self.factor_of(slot);
-        let value = self.all.add_residual(values, domain, width);
+        let value = match dictionary(&values, width) {
+            Some((vectors, index)) => {
+                let graph = self.graph();
+                let kept = graph.domain(&format!("vectors of {}", self.stage.name), vectors.len() / width);
+                let value = self.all.add_residual(vectors, kept, width);
+                if kept == ONE { value } else { graph.gather(value, graph.index(domain, kept, index)) }
+            }
+            None => self.all.add_residual(values, domain, width),
+        };
         along.map_or(value, |along| self.all.graph.gather(value, along))
     }
 

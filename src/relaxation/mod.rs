@@ -10,6 +10,7 @@ mod candidates;
 mod case;
 mod columns;
 mod comparison;
+mod dictionary;
 mod dimensions;
 mod expression;
 mod extremum;

@@ -4,12 +4,11 @@ use super::settings::{Clauses, resolution};
 use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
-use crate::program::{Graph, Lanes, Machine, Measured, Sampling, Slot, Value, gradient};
+use crate::program::{Graph, Lanes, Machine, Profile, Sampling, Slot, Value, gradient};
 use crate::relaxation::{self, Kept, Note, Number, Relaxed, STOPS, Softness};
 use crate::split::Materialized;
 use crate::training::{self, Program, Projection, Sample, Settings, Step, Steps};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A learnable column with its values, as the run starts from them and as it leaves them.
 #[derive(Debug, Clone)]
@@ -136,33 +135,13 @@ pub(super) fn begin<R: Lanes>(
     scales
 }
 
-/// Runs the steps of a TRAIN.
+/// Runs the steps of a TRAIN. `profile` is filled, if one is wanted; nothing learned is given where the run was cancelled.
 pub(super) fn learn<R: Lanes + Steps>(
-    materialized: Materialized<R>,
-    columns: Vec<Column>,
-    clauses: &Clauses,
-    observe: &mut dyn FnMut(Step) -> bool,
-) -> Result<Option<Learned>> {
-    run(materialized, columns, clauses, observe, None)
-}
-
-/// The same, and tells what each instruction took, how often the program ran, and how long in all.
-pub(super) fn learn_and_measure<R: Lanes + Steps>(
-    materialized: Materialized<R>,
-    columns: Vec<Column>,
-    clauses: &Clauses,
-    observe: &mut dyn FnMut(Step) -> bool,
-    tell: &mut dyn FnMut(Vec<Measured>, u32, Duration),
-) -> Result<Option<Learned>> {
-    run(materialized, columns, clauses, observe, Some(tell))
-}
-
-fn run<R: Lanes + Steps>(
     materialized: Materialized<R>,
     mut columns: Vec<Column>,
     clauses: &Clauses,
     observe: &mut dyn FnMut(Step) -> bool,
-    tell: Option<&mut dyn FnMut(Vec<Measured>, u32, Duration)>,
+    profile: Option<&mut Option<Profile>>,
 ) -> Result<Option<Learned>> {
     resolution::<R>(clauses.temperature.first.min(clauses.temperature.last))?;
     let mut ready = ready(materialized, &columns, clauses.softness, clauses.temperature.first, clauses.batch.is_some())?;
@@ -180,13 +159,12 @@ fn run<R: Lanes + Steps>(
         temperature: clauses.temperature,
         seed: clauses.seed,
     };
-    if tell.is_some() {
-        ready.program.machine.profile();
+    if profile.is_some() {
+        ready.program.machine.begin_profile();
     }
     let finished = training::fit(&mut ready.program, &settings, rows, observe).map_err(|e| located(e, &mut ready, &columns))?;
-    if let Some(tell) = tell {
-        let (runs, time) = ready.program.machine.profiled.unwrap_or_default();
-        tell(ready.program.machine.measured(), runs, time);
+    if let Some(profile) = profile {
+        *profile = ready.program.machine.take_profile();
     }
     if !finished {
         return Ok(None);

@@ -6,7 +6,7 @@ use super::settings::{self, Clauses, Estimator};
 use super::{Outcome, Session, train};
 use crate::error::{Error, Result, both};
 use crate::grammar::Train;
-use crate::program::{Lanes, Measured, Peak};
+use crate::program::{Lanes, Peak, Profile};
 use crate::split::Materialized;
 use crate::training::Steps;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -15,15 +15,12 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// A run that was measured.
-struct Profile {
-    instructions: Vec<Measured>,
+struct Measured {
+    profile: Profile,
     peak: Peak,
     steps: u64,
-    /// How often the program ran: at each step, and once after the last.
-    runs: u32,
-    /// Of a step, and of the program in it.
-    whole: Duration,
-    program: Duration,
+    /// Of a step, by the clock.
+    time: Duration,
 }
 
 /// One row for each instruction, in the order in which they run, one for what is not the program's, and one for the whole; times
@@ -43,8 +40,7 @@ pub(super) async fn analyze(session: &Session, statement: &Train) -> Result<Outc
     } else {
         on_a_thread(split.materialize::<f64>(&skeletons).await?, columns, clauses)
     };
-    let profile = measured.await.map_err(|_| Error::new("the training thread stopped without a word"))??;
-    profile.table()
+    measured.await.map_err(|_| Error::new("the training thread stopped without a word"))??.table()
 }
 
 /// The receiver is dropped when the statement is cancelled, and then the run ends too.
@@ -52,7 +48,7 @@ fn on_a_thread<R: Lanes + Steps>(
     materialized: Materialized<R>,
     columns: Vec<learn::Column>,
     clauses: Clauses,
-) -> oneshot::Receiver<Result<Profile>> {
+) -> oneshot::Receiver<Result<Measured>> {
     let (sender, receiver) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
         let profile = measure(materialized, columns, &clauses, &|| sender.is_closed());
@@ -67,29 +63,27 @@ fn measure<R: Lanes + Steps>(
     columns: Vec<learn::Column>,
     clauses: &Clauses,
     is_cancelled: &dyn Fn() -> bool,
-) -> Result<Profile> {
-    let (mut steps, mut whole) = (0, Duration::ZERO);
+) -> Result<Measured> {
+    let (mut steps, mut time, mut profile) = (0, Duration::ZERO, None);
     let mut observe = |step: crate::training::Step| {
-        (steps, whole) = (step.step, step.elapsed.div_f64(step.step as f64));
+        (steps, time) = (step.step, step.elapsed.div_f64(step.step as f64));
         !is_cancelled()
     };
-    let (mut instructions, mut runs, mut program) = (vec![], 1, Duration::ZERO);
-    learn::learn_and_measure(materialized, columns, clauses, &mut observe, &mut |measured, times, time| {
-        (instructions, runs) = (measured, times.max(1));
-        program = time / runs;
-    })?;
-    Ok(Profile { instructions, peak: Peak::measure::<R>(), steps, runs, whole, program })
+    learn::learn(materialized, columns, clauses, &mut observe, Some(&mut profile))?;
+    let profile = profile.ok_or_else(|| Error::new("the run was cancelled"))?;
+    Ok(Measured { profile, peak: Peak::measure::<R>(), steps, time })
 }
 
-impl Profile {
+impl Measured {
     fn table(&self) -> Result<Outcome> {
+        let Profile { instructions, runs, time } = &self.profile;
+        let runs = (*runs).max(1);
         let milliseconds = |time: Duration| rounded(time.as_secs_f64() * 1e3, 6);
-        let computed: Duration = self.instructions.iter().map(|m| m.time / self.runs).sum();
-        let beside = self.whole.saturating_sub(self.program);
+        let computed: Duration = instructions.iter().map(|m| m.time / runs).sum();
+        let beside = self.time.saturating_sub(*time / runs);
         let all = (computed + beside).as_secs_f64().max(1e-12);
         let share = |time: Duration| rounded(time.as_secs_f64() / all, 6);
-        let mut rows: Vec<Row> = self
-            .instructions
+        let mut rows: Vec<Row> = instructions
             .iter()
             .map(|m| {
                 let seconds = m.time.as_secs_f64().max(1e-12);
@@ -98,9 +92,9 @@ impl Profile {
                     strip: Some(m.strip as i64),
                     over: Some(m.domain.clone()),
                     instruction: m.instruction.clone(),
-                    time: milliseconds(m.time / self.runs),
-                    share: share(m.time / self.runs),
-                    counts: Some([m.rows, m.bytes, m.operations].map(|n| (n / u64::from(self.runs)) as i64)),
+                    time: milliseconds(m.time / runs),
+                    share: share(m.time / runs),
+                    counts: Some([m.rows, m.bytes, m.operations].map(|n| (n / u64::from(runs)) as i64)),
                     of_bandwidth: of(m.bytes, self.peak.bytes),
                     of_arithmetic: of(m.operations, self.peak.operations),
                 }
@@ -108,7 +102,7 @@ impl Profile {
             .collect();
         rows.push(Row::named("optimizer, sampling and the log", milliseconds(beside), share(beside)));
         let threads = format!("a step, of {}; instructions are added up over all threads", self.steps);
-        rows.push(Row::named(&threads, milliseconds(self.whole), 1.0));
+        rows.push(Row::named(&threads, milliseconds(self.time), 1.0));
         let peak = format!(
             "one thread reads {:.1} GB and counts {:.1} billion operations a second",
             self.peak.bytes / 1e9,

@@ -105,7 +105,7 @@ const MOST_STEPS: usize = 1000;
 const OLDEST_STEP: Duration = Duration::from_millis(100);
 
 fn start<R: Lanes + Steps>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
-    on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, observe))
+    on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, observe, None))
 }
 
 /// Learns on a thread of its own, and sends what there is to tell. A closed channel is a cancelled run.

@@ -114,6 +114,7 @@ pub fn fit<R: Lanes + Steps>(
             return Ok(false);
         }
     }
+    program.machine.end_profile();
     sampler.whole(program);
     program.machine.set(program.temperature, settings.temperature.last);
     program.machine.run();

@@ -611,3 +611,25 @@ async fn a_run_is_measured_and_not_committed() {
     assert_eq!(rows(&s, "SELECT COUNT(*) FROM nabla.runs").await, "0");
     fails(&s, "EXPLAIN ANALYZE TRAIN MINIMIZE (SELECT SUM(m.a) FROM m) RELAX (estimator => 'perturbed')", &["no program to measure"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_computed_of_one_side_of_a_join_is_computed_once_for_each_of_its_rows() {
+    let s = session().await;
+    run(
+        &s,
+        "CREATE TABLE image (id BIGINT, x REAL[9]);
+         INSERT INTO image SELECT value, [sin(value), 1, 2, 3, 4, 5, 6, cos(value), 8] FROM range(30);
+         CREATE TABLE layer (w REAL[8][9] LEARNABLE DEFAULT init_normal(0, 0.1)); INSERT INTO layer DEFAULT VALUES;
+         CREATE TABLE digit (id BIGINT, w REAL[8] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO digit (id) SELECT value FROM range(10)",
+    )
+    .await;
+    // The ranks need all pairs of images and digits, but not the products of the layer.
+    let text = rows(
+        &s,
+        "EXPLAIN ANALYZE TRAIN MAXIMIZE (SELECT SUM(t.id) FROM (SELECT d.id, ROW_NUMBER() OVER (PARTITION BY i.id ORDER BY \
+           inner_product(relu(matvec(l.w, i.x)), d.w) DESC) AS place FROM image i, layer l, digit d) t WHERE t.place = 1) FOR 3 STEPS",
+    )
+    .await;
+    let products: Vec<&str> = text.lines().filter(|l| l.contains("RowsTimesMatrix")).collect();
+    assert!(!products.is_empty() && products.iter().all(|l| l.contains("|vectors of stage 1|") && l.contains("|30|")), "{text}");
+}

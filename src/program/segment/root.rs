@@ -90,12 +90,17 @@ pub(super) fn root<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit:
     if shape == Unary::Exp {
         return exponential(rows, target, unit, high);
     }
+    // F = min(1, exp): where no score is above the root of the exponentials, that is it.
+    let exponentials = if shape == Unary::ExponentialCdf { exponential(rows, target, unit, high) } else { f64::NAN };
+    if exponentials >= high {
+        return exponentials;
+    }
     // All degrees are at least, and at most, their mean at these ends.
     let mean = quantile(shape, target, whole) / unit;
     let (left, right) = (low - mean, high - mean);
     let start = match shape {
         _ if near > left && near < right => near,
-        Unary::ExponentialCdf => exponential(rows, target, unit, high),
+        Unary::ExponentialCdf => exponentials,
         _ => 0.5 * (left + right),
     };
     within(shape, rows, target, R::of(unit), [left, right].map(R::of), R::of(start)).wide()
