@@ -17,6 +17,8 @@ use std::time::Instant;
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
 const MOST_BLOCKS: usize = 16;
+/// The fewest groups of runs of a block that goes over a cross product in tiles.
+const FEWEST_TILES: usize = 4;
 /// Bytes of a chunk's registers and operands, which should stay in the nearest caches.
 const CHUNK_BYTES: usize = 32 * 1024;
 const MOST_LANES: usize = 1024;
@@ -26,6 +28,8 @@ const MATRIX_LANES: usize = 128;
 /// Numbers that the stages of a strip leave for each other in one window, and rows of it.
 const WINDOW_NUMBERS: usize = 32 * 1024;
 const WINDOW_ROWS: usize = 8 * 1024;
+/// Pairs of a window, which may be kept from one stage to the next.
+const WINDOW_PAIRS: usize = 512 * 1024;
 /// Numbers of a window that several of its stages read from memory, which should stay in a cache from one to the next.
 const WINDOW_READS: usize = 128 * 1024;
 
@@ -179,9 +183,13 @@ impl Line {
         }
         let of_rows = |v: &Value| graph.domain_of(*v) != self.strip.spine && graph.domain_of(*v) != ONE;
         let again = readers.into_iter().filter(|(v, count)| *count > 1 && of_rows(v)).map(|(v, _)| memory.width(v)).sum::<usize>();
-        // A window is no less than the pairs of a tile.
+        // A window is no less than the pairs of a tile, unless those are very many.
         let passes = self.strip.stages.iter().filter_map(|stage| if let Stage::Pass(pass) = stage { Some(pass) } else { None });
-        let tile = passes.filter_map(|pass| pass.tile.as_ref()).map(|tile| tile.run * tile::RUNS).max().unwrap_or(0);
+        let tile = passes
+            .filter_map(|pass| pass.tile.as_ref())
+            .map(|tile| tile.run * (WINDOW_PAIRS / tile.run).clamp(tile::FEWEST_RUNS, tile::RUNS))
+            .max()
+            .unwrap_or(0);
         (WINDOW_NUMBERS / numbers.max(1)).min(WINDOW_READS / again.max(1)).min(WINDOW_ROWS).max(tile)
     }
 
@@ -348,8 +356,12 @@ fn covered<R>(graph: &Graph, memory: &Memory<R>, sum: Value, rows: Range<usize>)
 
 /// How many blocks, by the number of rows and by what the blocks' own sums cost against the rows' work.
 fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, memory: &Memory<R>, rows: usize) -> usize {
-    let (mut work, mut spread) = (0, 0);
+    let (mut work, mut spread, mut most) = (0, 0, MOST_BLOCKS);
     for pass in passes.filter(|p| p.domain != ONE) {
+        // Each block holds a tile, and the pairs of one.
+        if let Some(tile) = &pass.tile {
+            most = most.min(graph.rows(pass.domain) / (tile.run * tile::RUNS * FEWEST_TILES)).max(1);
+        }
         work += graph.rows(pass.domain) * pass.instructions.iter().map(instruction_width).sum::<usize>().max(1);
         // Where rows are sorted by their parent, each block's sums touch a range of parent rows of their own.
         let scattered = |s: &&Value| indices_of(graph, **s).iter().any(|index| !memory.indices[index.0 as usize].rows.is_sorted());
@@ -359,7 +371,7 @@ fn count<'p, R: Lanes>(graph: &Graph, passes: impl Iterator<Item = &'p Pass>, me
         return 1;
     }
     let by_sums = if spread == 0 { MOST_BLOCKS } else { (work / (160 * spread)).max(1) };
-    let count = (rows / BLOCK_ROWS).clamp(1, MOST_BLOCKS).min(by_sums);
+    let count = (rows / BLOCK_ROWS).clamp(1, most).min(by_sums);
     1 << count.ilog2()
 }
 

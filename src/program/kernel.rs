@@ -123,7 +123,10 @@ impl<R: Element> Workspace<R> {
 
     pub fn numbers(&self) -> usize {
         let sums: usize = self.sums.iter().map(|s| if let Sum::Segments { sums, .. } = s { sums.len() } else { 0 }).sum();
-        self.registers.iter().map(|r| r.len()).sum::<usize>() + self.stores.iter().map(|s| s.numbers.len()).sum::<usize>() + sums
+        self.registers.iter().map(|r| r.len()).sum::<usize>()
+            + self.stores.iter().map(|s| s.numbers.len()).sum::<usize>()
+            + self.planes.numbers()
+            + sums
     }
 }
 /// Columns that are read as flat slices.

