@@ -6,13 +6,12 @@ use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::kernel::{self, Lanes, Store, Workspace};
 use super::memory::{Memory, Place, View};
 use super::plan::indices_of;
-use super::profile::Spent;
+use super::profile::{Spent, clock, note};
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Strip};
 use super::segment::{Scratch, Share, Step};
 use super::tile;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::time::Instant;
 
 /// Rows below which a second block is not worth its sums.
 const BLOCK_ROWS: usize = 16_384;
@@ -235,7 +234,7 @@ impl<R: Lanes> Block<R> {
     /// Takes the block through all stages.
     pub fn run(&mut self, line: &Line, memory: &Memory<R>) {
         if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
-            let mut since = Instant::now();
+            let mut since = clock(&self.spent);
             step.run(&line.view(memory, &[]), share);
             return note(&mut self.spent, 0, &mut since, share.rows());
         }
@@ -259,7 +258,7 @@ impl<R: Lanes> Block<R> {
                         if share.out.passing && !step.is_of_parent() {
                             share.out.first = rows.start;
                         }
-                        let mut since = Instant::now();
+                        let mut since = clock(&self.spent);
                         step.run_within(&view, share, line.rows(step.parent, begin..end));
                         note(&mut self.spent, number, &mut since, rows.len());
                     }
@@ -287,7 +286,7 @@ impl<R: Lanes> Block<R> {
     /// The same for a whole-segment operation, whose rows and parents are listed apart.
     pub fn run_segments(&mut self, line: &Line, memory: &Memory<R>, rows: Option<&[u32]>, parents: Option<&[u32]>) {
         if let (Some(step), [Work::Segments(share)]) = (line.step(0), self.works.as_mut_slice()) {
-            let mut since = Instant::now();
+            let mut since = clock(&self.spent);
             step.run_listed(&line.view(memory, &[]), share, rows, parents);
             note(&mut self.spent, 0, &mut since, rows.map_or(share.rows(), <[u32]>::len));
         }
@@ -318,12 +317,6 @@ impl<R: Lanes> Block<R> {
             Work::Segments(share) => share.bytes() + share.out.numbers.len() * size_of::<R>(),
         };
         self.works.iter().map(of).sum()
-    }
-}
-
-fn note(spent: &mut [Spent], stage: usize, since: &mut Instant, rows: usize) {
-    if let Some(spent) = spent.get_mut(stage) {
-        spent.add(since, rows);
     }
 }
 

@@ -22,15 +22,21 @@ impl Graph {
         if settled.is_empty() {
             return;
         }
-        let given = Arc::new(std::mem::take(residuals));
-        let mut machine = Machine::build(self, given.clone(), &settled, false);
-        machine.run();
-        let columns: Vec<Vec<R>> = (0..settled.len()).map(|number| machine.output(number).to_vec()).collect();
-        drop(machine);
-        *residuals = Arc::into_inner(given).expect("only the machine held them too");
+        let columns = self.computed(residuals, &settled);
         for (v, column) in settled.into_iter().zip(columns) {
             self.0.borrow_mut().nodes[v.0 as usize].op = Op::Residual(residuals.len() as Slot);
             residuals.push(column);
         }
+    }
+
+    /// The numbers of values that depend on residuals alone.
+    pub fn computed<R: Lanes>(&self, residuals: &mut Vec<Vec<R>>, values: &[Value]) -> Vec<Vec<R>> {
+        let given = Arc::new(std::mem::take(residuals));
+        let mut machine = Machine::build(self, given.clone(), values, false);
+        machine.run();
+        let columns = (0..values.len()).map(|number| machine.output(number).to_vec()).collect();
+        drop(machine);
+        *residuals = Arc::into_inner(given).expect("the machine that shared the residuals is gone");
+        columns
     }
 }

@@ -6,7 +6,7 @@ use super::map::compute;
 use super::matrix::Element;
 use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
-use super::profile::Spent;
+use super::profile::{Spent, clock, note};
 use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use super::segment::Sweeps;
@@ -15,7 +15,6 @@ use crate::scalar::Real;
 use multiversion::multiversion;
 use ndarray::LinalgScalar;
 use std::ops::Range;
-use std::time::Instant;
 
 /// Rows that a block goes over.
 #[derive(Clone, Copy)]
@@ -164,9 +163,9 @@ fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows
     });
     for extent in tiles {
         if let Some(tile) = &pass.tile {
-            let mut clock = clock(w);
+            let mut clock = clock(&w.spent);
             w.planes.begin(tile, view, &extent);
-            note(w, pass.instructions.len(), &mut clock, 0);
+            note(&mut w.spent, pass.instructions.len(), &mut clock, 0);
         }
         for number in extent.runs.clone() {
             let begin = origin + number * run;
@@ -185,11 +184,11 @@ fn run<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, rows: Rows
             }
         }
         if let Some(tile) = &pass.tile {
-            let mut clock = clock(w);
+            let mut clock = clock(&w.spent);
             let mut sums = std::mem::take(&mut w.sums);
             w.planes.end(tile, view, &extent, &mut sums);
             w.sums = sums;
-            note(w, pass.instructions.len(), &mut clock, extent.pairs());
+            note(&mut w.spent, pass.instructions.len(), &mut clock, extent.pairs());
         }
     }
 }
@@ -201,7 +200,7 @@ fn chunk_through<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, 
         gather_parents(w, view, list);
         gather_columns(w, view, list);
     }
-    let mut clock = clock(w);
+    let mut clock = clock(&w.spent);
     for (number, instruction) in pass.instructions.iter().enumerate() {
         match *instruction {
             Instruction::Compute { action, into, width, inner } => {
@@ -238,20 +237,7 @@ fn chunk_through<R: Element>(w: &mut Workspace<R>, pass: &Pass, view: &View<R>, 
                 w.sums[place as usize] = sum;
             }
         }
-        note(w, number, &mut clock, chunk.len);
-    }
-}
-
-#[inline(always)]
-fn clock<R>(w: &Workspace<R>) -> Option<Instant> {
-    if w.spent.is_empty() { None } else { Some(Instant::now()) }
-}
-
-/// Notes what an instruction took since the clock was read, where a program is profiled.
-#[inline(always)]
-fn note<R>(w: &mut Workspace<R>, number: usize, clock: &mut Option<Instant>, rows: usize) {
-    if let Some(since) = clock {
-        w.spent[number].add(since, rows);
+        note(&mut w.spent, number, &mut clock, chunk.len);
     }
 }
 

@@ -313,7 +313,7 @@ impl<'g> Plan<'g> {
                 let read: BTreeSet<Value> = body.difference(first).flat_map(|v| self.graph.node(*v).op.operands()).collect();
                 let mut stack: Vec<Value> = read.into_iter().filter(|v| first.contains(v)).collect();
                 while let Some(v) = stack.pop() {
-                    if is_heavy(self.graph, v) {
+                    if is_heavy(self.graph.node(v).op) {
                         kept.push((v, level));
                     } else {
                         stack.extend(self.graph.node(v).op.operands().filter(|o| first.contains(o)));
@@ -333,7 +333,7 @@ impl<'g> Plan<'g> {
         let mut passes: HashMap<Value, BTreeSet<Moment>> = HashMap::new();
         for (moment, domain) in self.passes().into_iter().filter(|(_, domain)| !self.graph.is_product(*domain)) {
             for v in Assembler::new(self.graph, self, moment, domain).body() {
-                if matches!(self.graph.node(v).op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_)) {
+                if goes_over_vectors(self.graph.node(v).op) {
                     passes.entry(v).or_default().insert(moment);
                 }
             }
@@ -342,13 +342,14 @@ impl<'g> Plan<'g> {
     }
 }
 
-/// Whether it takes longer to compute a value from its operands than to read it.
-fn is_heavy(graph: &Graph, v: Value) -> bool {
-    match graph.node(v).op {
-        Op::Dot(..) => true,
-        Op::Unary(function, _) => !function.is_light(),
-        _ => false,
-    }
+/// Whether an operation goes over a vector for each number that it gives.
+fn goes_over_vectors(op: Op) -> bool {
+    matches!(op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_))
+}
+
+/// Whether it takes longer to compute a value than to read it while it is near.
+fn is_heavy(op: Op) -> bool {
+    goes_over_vectors(op) || matches!(op, Op::Unary(function, _) if !function.is_light())
 }
 
 /// The indices through which rows are added to a sum by parent, or to a sum of such sums.

@@ -34,7 +34,7 @@ pub use scale::scales;
 
 use crate::algebra::{Expression, FactorGroups, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
 use crate::error::{Error, Result};
-use crate::program::{Domain, Graph, Index, Lanes, Machine, ONE, Slot, Value};
+use crate::program::{Domain, Graph, Index, Lanes, ONE, Slot, Value};
 use crate::scalar::Unary;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -298,12 +298,7 @@ impl<R: Lanes> Relaxer<R> {
             let settled = self.settle(x);
             return self.graph.gather(settled, index);
         }
-        let residuals = Arc::new(std::mem::take(&mut self.residuals));
-        let mut machine = Machine::<R>::build(&self.graph, residuals.clone(), &[value], false);
-        machine.run();
-        let numbers = machine.output(0).to_vec();
-        drop(machine);
-        self.residuals = Arc::into_inner(residuals).expect("the machine that shared the residuals is gone");
+        let numbers = self.graph.computed(&mut self.residuals, &[value]).remove(0);
         let (domain, width) = (self.graph.domain_of(value), self.graph.width(value));
         self.add_residual(numbers, domain, width)
     }
