@@ -217,6 +217,10 @@ impl Line {
                     let sums = pass.sums.iter().map(|sum| (memory.width(*sum), parents(sum)));
                     let most = window.min(pass.run.unwrap_or(usize::MAX)).next_multiple_of(32).max(32);
                     Work::Pass(Workspace::new(lanes(pass, memory).min(most), pass, memory, stores, sums))
+                        // The only block's sums change places with the column: they cover it.
+                        _ if rows.len() == graph.rows(domain) => {
+                            covered(graph, memory, *sum, rows.clone()).map(|_| 0..graph.rows(graph.domain_of(*sum)))
+                        }
                 }
                 (Stage::Segments(_), Some(step), Some(segments)) => {
                     let out = stores.next().expect("an operation leaves its value");

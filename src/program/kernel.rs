@@ -100,7 +100,7 @@ impl<R: Element> Workspace<R> {
             sums: sums
                 .map(|(width, span)| match span {
                     None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width) },
-                    Some(parents) => Sum::Segments { first: parents.start, width, sums: vec![R::ZERO; parents.len() * width] },
+                    Some(parents) => Sum::of_parents(parents, width),
                 })
                 .collect(),
             spent: vec![],

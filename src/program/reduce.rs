@@ -14,37 +14,77 @@ use std::ops::Range;
 /// A sum of one block: over all rows, or for each parent row in a range.
 pub(super) enum Sum<R> {
     /// Accumulated chunk by chunk in double precision.
-    Total {
-        sum: Vec<f64>,
-        chunk: Box<[R]>,
-    },
+    Total { sum: Vec<f64>, chunk: Box<[R]> },
     Segments {
         first: usize,
         width: usize,
         sums: Vec<R>,
+        touched: Touched,
+        /// The same of the column that the sums change places with.
+        touched_in_column: Touched,
     },
 }
 
-impl<R> Default for Sum<R> {
+/// Which sums may differ from zero, counted from row 0 of the parent.
+#[derive(Default)]
+pub(super) struct Touched {
+    all: bool,
+    parents: Vec<u32>,
+}
+
+impl Touched {
+    /// Zeroes what was touched, and no more where that is the smaller part.
+    fn clear<R: Real>(&mut self, sums: &mut [R], first: usize, width: usize) {
+        if self.all || self.parents.len() * width * 2 >= sums.len() {
+            sums.fill(R::ZERO);
+        } else {
+            self.parents.iter().for_each(|p| sums[(*p as usize - first) * width..][..width].fill(R::ZERO));
+        }
+        self.all = false;
+        self.parents.clear();
+    }
+
+    /// Rows that are listed add to these.
+    #[inline(always)]
+    fn note(&mut self, chunk: Chunk, places: Places) {
+        match (chunk.listed, places) {
+            (Some(_), Places::Stored(parents)) => self.parents.extend_from_slice(parents),
+            _ => self.note_all(),
+        }
+    }
+
+    pub fn note_all(&mut self) {
+        self.all = true;
+    }
+}
+
+impl<R: Real> Default for Sum<R> {
     /// What stands in for a sum while it is added to.
     fn default() -> Self {
-        Sum::Segments { first: 0, width: 0, sums: Vec::new() }
+        Sum::of_parents(0..0, 0)
     }
 }
 
 impl<R: Real> Sum<R> {
+    /// Nothing yet, for each of these parents.
+    pub fn of_parents(parents: Range<usize>, width: usize) -> Self {
+        let sums = vec![R::ZERO; parents.len() * width];
+        Sum::Segments { first: parents.start, width, sums, touched: Touched::default(), touched_in_column: Touched::default() }
+    }
+
     pub fn clear(&mut self) {
         match self {
             Sum::Total { sum, .. } => sum.fill(0.0),
-            Sum::Segments { sums, .. } => sums.fill(R::ZERO),
+            Sum::Segments { first, width, sums, touched, .. } => touched.clear(sums, *first, *width),
         }
     }
 
     /// The column of the only block's sums changes places with them, where they cover it.
     pub fn exchange(&mut self, column: &mut Vec<R>) -> bool {
         match self {
-            Sum::Segments { first: 0, sums, .. } if sums.len() == column.len() => {
+            Sum::Segments { first: 0, sums, touched, touched_in_column, .. } if sums.len() == column.len() => {
                 std::mem::swap(sums, column);
+                std::mem::swap(touched, touched_in_column);
                 true
             }
             _ => false,
@@ -100,8 +140,9 @@ pub(super) fn add<R: Element>(
 ) {
     match sum {
         Sum::Total { sum, chunk: partial } => add_total(w, view, chunk, term, width, columns, sum, partial),
-        Sum::Segments { first, sums, .. } => {
+        Sum::Segments { first, sums, touched, .. } => {
             let parents = Parents::new(index.expect("a segment sum has an index"), w, view, chunk, *first);
+            touched.note(chunk, parents.places);
             match term {
                 Term::Plain(a) if width == 1 => {
                     let a = flat(w, view, chunk, a, 1);
@@ -317,7 +358,11 @@ pub(super) fn add_both<R: Real>(
     scatters: [Scatter; 2],
     sums: &mut [Sum<R>; 2],
 ) {
-    let [Sum::Segments { first: first1, sums: sums1, .. }, Sum::Segments { first: first2, sums: sums2, .. }] = sums else {
+    let [
+        Sum::Segments { first: first1, sums: sums1, touched: touched1, .. },
+        Sum::Segments { first: first2, sums: sums2, touched: touched2, .. },
+    ] = sums
+    else {
         unreachable!("a scatter adds to segments")
     };
     let s = flat(w, view, chunk, factor, 1);
@@ -325,6 +370,8 @@ pub(super) fn add_both<R: Real>(
     let (a, b) = (vectors(w, view, chunk, one.vectors, one.width as usize), vectors(w, view, chunk, two.vectors, two.width as usize));
     let of_a = Parents::new(one.index, w, view, chunk, *first1);
     let of_b = Parents::new(two.index, w, view, chunk, *first2);
+    touched1.note(chunk, of_a.places);
+    touched2.note(chunk, of_b.places);
     if [of_a, of_b].iter().any(|parents| parents.places.runs(chunk.len).is_some()) {
         scatter_rows(s, a, chunk.len, of_a, sums1);
         scatter_rows(s, b, chunk.len, of_b, sums2);

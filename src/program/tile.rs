@@ -141,7 +141,8 @@ impl<R: Element> Planes<R> {
     /// Adds the sums of a tile, after its last pair.
     pub fn end(&mut self, tile: &Tile, view: &View<R>, extent: &Extent, sums: &mut [Sum<R>]) {
         for part in &tile.sums {
-            let Sum::Segments { first, sums, .. } = &mut sums[part.place] else { unreachable!("a scatter adds to segments") };
+            let Sum::Segments { first, sums, touched, .. } = &mut sums[part.place] else { unreachable!("a scatter adds to segments") };
+            touched.note_all();
             let (plane, width) = (&self.planes[part.plane][..extent.pairs()], part.width);
             let parents = &view.lookup(part.to).rows;
             if part.to_fast {
