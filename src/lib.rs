@@ -19,19 +19,21 @@
 //! |---|---|---|---|
 //! | main | the command line | session shell | clap tokio |
 //! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline futures |
-//! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training | datafusion arrow tokio futures async_trait |
+//! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
 //! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |
 //! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio async_trait |
-//! | algebra | our own operators and expressions, plain data | scalar | - |
-//! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program | datafusion async_trait |
-//! | relaxation | one file per relaxed operator | algebra program scalar | - |
+//! | algebra | our own operators and expressions, plain data | scalar buffer | - |
+//! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program buffer | datafusion async_trait futures |
+//! | relaxation | one file per relaxed operator | algebra program scalar buffer | - |
 //! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
-//! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar | rayon multiversion ndarray |
+//! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar buffer | rayon multiversion ndarray |
 //! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | multiversion rand_chacha |
+//! | buffer | numbers in memory, or in files beyond it | - | arrow bytes memmap2 tempfile |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 
 pub mod algebra;
+pub mod buffer;
 pub mod error;
 pub mod grammar;
 pub mod program;

@@ -27,13 +27,33 @@ struct Arguments {
     /// Refuse every change to the database
     #[arg(long)]
     read_only: bool,
+    /// How much memory sorts, joins, groups and the rows of a TRAIN may take, such as 512MB; the rest goes to temporary files
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory_limit: Option<usize>,
+}
+
+/// A number of bytes, KB, MB, GB or TB, each 1,024 of the one before.
+fn bytes(text: &str) -> Result<usize, String> {
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let number: f64 = number.parse().map_err(|_| "write a number and a unit, such as 512MB".to_string())?;
+    let power = match unit.trim().to_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 1,
+        "M" | "MB" | "MIB" => 2,
+        "G" | "GB" | "GIB" => 3,
+        "T" | "TB" | "TIB" => 4,
+        _ => return Err(format!("the unit '{unit}' is none of B, KB, MB, GB, TB")),
+    };
+    Ok((number * 1024f64.powi(power)) as usize)
 }
 
 fn main() -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let scripts = scripts(&matches);
-    let command = Command { database: arguments.database, read_only: arguments.read_only, format: Some(arguments.format), scripts };
+    let Arguments { database, read_only, memory_limit, format, .. } = arguments;
+    let command = Command { database, read_only, memory_limit, format: Some(format), scripts };
     // Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
     let work = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
     let status = work.and_then(|work| work.join().map_err(|_| std::io::Error::other("it stopped unexpectedly"))).and_then(|status| status);

@@ -9,8 +9,8 @@ mod vector;
 pub use order::{Order, Ranking, Running};
 pub use vector::{LAYER_NORM_EPSILON, LEAST_LOGARITHM, Vector};
 
+use crate::buffer::Buffer;
 use crate::scalar::{Binary, Unary};
-use std::sync::Arc;
 
 /// A live query: stages in order, each reading finished ones. The outputs of the last one are the answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -310,7 +310,9 @@ pub struct Rows<R> {
     /// How many rows each factor has. Most stages have one; none is empty unless it is the only one.
     pub factors: Vec<usize>,
     /// Where only some of the combinations are rows: the row of each factor in each of them.
-    pub chosen: Option<Vec<Arc<[u32]>>>,
+    pub chosen: Option<Vec<Buffer<u32>>>,
+    /// What rows of the factors look up.
+    pub dimensions: Vec<Dimension>,
     /// One for each residual of the stage.
     pub columns: Vec<Column<R>>,
     pub groups: Option<Groups>,
@@ -328,7 +330,7 @@ pub struct Groups {
 pub struct FactorGroups {
     pub factor: usize,
     /// Ascending.
-    pub of_row: Arc<[u32]>,
+    pub of_row: Buffer<u32>,
     pub count: usize,
 }
 
@@ -344,27 +346,49 @@ impl Groups {
 }
 
 impl<R> Rows<R> {
+    /// Bytes of the columns that are in files.
+    pub fn spilled(&self) -> usize {
+        let bytes = |column: &Column<R>| {
+            let numbers = match &column.numbers {
+                Numbers::Real { values, .. } => values.spilled_bytes(),
+                Numbers::Index(rows) => rows.spilled_bytes(),
+            };
+            numbers + column.valid.as_ref().map_or(0, Buffer::spilled_bytes)
+        };
+        self.columns.iter().map(bytes).sum()
+    }
+
     pub fn count(&self) -> usize {
         self.chosen.as_ref().and_then(|rows| rows.first()).map_or_else(|| self.factors.iter().product(), |rows| rows.len())
     }
 }
 
-/// A number, a vector or a row number of each row of one factor.
+/// A side of a join whose rows are read by many rows of a factor.
+#[derive(Debug, Clone)]
+pub struct Dimension {
+    pub factor: usize,
+    pub rows: usize,
+    /// For each row of the factor.
+    pub of_row: Buffer<u32>,
+}
+
+/// A number, a vector or a row number of each row of one factor, or of one dimension of it.
 #[derive(Debug, Clone)]
 pub struct Column<R> {
     pub factor: usize,
+    pub dimension: Option<usize>,
     pub numbers: Numbers<R>,
     /// 1 where a row is not NULL and 0 where it is; `None` when no row is NULL.
-    pub valid: Option<Vec<R>>,
+    pub valid: Option<Buffer<R>>,
 }
 
 #[derive(Debug, Clone)]
 pub enum Numbers<R> {
     /// Rows x elements, row-major; 0 where NULL. `dimensions` is the shape of a row, empty for a number; a column without any vector
     /// is of 0 elements.
-    Real { dimensions: Vec<usize>, values: Vec<R> },
+    Real { dimensions: Vec<usize>, values: Buffer<R> },
     /// Row numbers; 0 where NULL.
-    Index(Arc<[u32]>),
+    Index(Buffer<u32>),
 }
 
 /// A learnable column as the learning side sees it.

@@ -2,8 +2,8 @@
 
 use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::index::{Part, Rows};
+use crate::buffer::Buffer;
 use crate::scalar::{Binary, Unary};
-use std::sync::Arc;
 
 impl Graph {
     pub fn gather(&self, x: Value, index: Index) -> Value {
@@ -23,7 +23,7 @@ impl Graph {
         }
     }
 
-    fn is_written_down(&self, index: Index) -> bool {
+    pub(super) fn is_written_down(&self, index: Index) -> bool {
         self.0.borrow().indices[index.0 as usize].rows.stored().is_some()
     }
 
@@ -57,7 +57,7 @@ impl Graph {
 
     /// The row of `parent` for each row of a cross product: what its factors' rows add, by the index of each factor. The rows of
     /// combinations that are written down are written down too.
-    pub fn cells(&self, child: Domain, parent: Domain, parts: &[(Index, Arc<[u32]>)]) -> Index {
+    pub fn cells(&self, child: Domain, parent: Domain, parts: &[(Index, Buffer<u32>)]) -> Index {
         let rows = {
             let nodes = self.0.borrow();
             let along = |index: &Index| &nodes.indices[index.0 as usize].rows;
@@ -97,7 +97,8 @@ impl Graph {
         if let Some(each) = along {
             return self.scale(self.number(each as f64), x);
         }
-        self.push(parent, node.width as usize, Op::SegmentSum(x, index))
+        let written_out = || self.push(parent, node.width as usize, Op::SegmentSum(x, index));
+        self.factorized_sum(x, index).unwrap_or_else(written_out)
     }
 
     /// Sum over all rows of a domain. What is the same in all rows is taken out of the sum.
@@ -110,7 +111,8 @@ impl Graph {
             return self.scale(count, x);
         }
         let (factor, rest) = self.factor(x);
-        let sum = self.push(ONE, self.width(rest), Op::Total(rest, domain));
+        let written_out = || self.push(ONE, self.width(rest), Op::Total(rest, domain));
+        let sum = self.factorized_total(rest, domain).unwrap_or_else(written_out);
         factor.map_or(sum, |f| self.scale(f, sum))
     }
 

@@ -32,6 +32,9 @@ const WINDOW_PAIRS: usize = 512 * 1024;
 /// Numbers of a window that several of its stages read from memory, which should stay in a cache from one to the next.
 const WINDOW_READS: usize = 128 * 1024;
 
+/// Rows after which what has been read of files is released.
+const SPILLED_ROWS: usize = 64 * 1024;
+
 /// One block of a strip.
 pub(super) struct Block<R> {
     /// Rows of the spine; of a strip of one stage, rows of that one's domain.
@@ -143,7 +146,9 @@ impl Line {
                 let count = if sampled { 1 } else { count(graph, std::iter::once(pass), memory, rows) };
                 let block = |b| {
                     let rows = rows * b / count..rows * (b + 1) / count;
-                    self.block(graph, memory, rows.clone(), vec![rows.end], std::slice::from_ref(stage))
+                    let each = if memory.is_spilled(pass.domain) { SPILLED_ROWS } else { rows.len().max(1) };
+                    let ends = (rows.start + each..rows.end).step_by(each).chain([rows.end]).collect();
+                    self.block(graph, memory, rows, ends, std::slice::from_ref(stage))
                 };
                 (0..count).map(block).collect()
             }
@@ -212,15 +217,15 @@ impl Line {
                     let parents = |sum: &Value| match graph.node(*sum).op {
                         // All parents of the block, also those without rows.
                         Op::SegmentSum(..) if self.within.contains(sum) => Some(self.rows(graph.domain_of(*sum), spine.clone())),
+                        // The only block's sums change places with the column: they cover it.
+                        _ if rows.len() == graph.rows(domain) => {
+                            covered(graph, memory, *sum, rows.clone()).map(|_| 0..graph.rows(graph.domain_of(*sum)))
+                        }
                         _ => covered(graph, memory, *sum, rows.clone()),
                     };
                     let sums = pass.sums.iter().map(|sum| (memory.width(*sum), parents(sum)));
                     let most = window.min(pass.run.unwrap_or(usize::MAX)).next_multiple_of(32).max(32);
                     Work::Pass(Workspace::new(lanes(pass, memory).min(most), pass, memory, stores, sums))
-                        // The only block's sums change places with the column: they cover it.
-                        _ if rows.len() == graph.rows(domain) => {
-                            covered(graph, memory, *sum, rows.clone()).map(|_| 0..graph.rows(graph.domain_of(*sum)))
-                        }
                 }
                 (Stage::Segments(_), Some(step), Some(segments)) => {
                     let out = stores.next().expect("an operation leaves its value");
@@ -268,6 +273,9 @@ impl<R: Lanes> Block<R> {
                     }
                     _ => unreachable!("a block has the work of each stage"),
                 }
+            }
+            for domain in &line.domains {
+                memory.release(*domain, line.rows(*domain, begin..end));
             }
             begin = end;
         }

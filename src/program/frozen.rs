@@ -3,13 +3,14 @@
 use super::graph::{Graph, Op, Slot, Value};
 use super::kernel::Lanes;
 use super::machine::Machine;
+use crate::buffer::Buffer;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Graph {
     /// Computes the sums and whole-segment operations below `outputs` that nothing learned reaches; they become residuals. Not for a
     /// machine that runs over samples, of which a sum is another each time.
-    pub fn settle<R: Lanes>(&self, residuals: &mut Vec<Vec<R>>, outputs: &[Value]) {
+    pub fn settle<R: Lanes>(&self, residuals: &mut Vec<Buffer<R>>, outputs: &[Value]) {
         let is_settled = |v: Value| self.is_frozen(v) && matches!(self.node(v).op, Op::SegmentSum(..) | Op::Total(..) | Op::Segment(..));
         let (mut seen, mut settled, mut stack) = (BTreeSet::new(), vec![], outputs.to_vec());
         while let Some(v) = stack.pop() {
@@ -25,12 +26,12 @@ impl Graph {
         let columns = self.computed(residuals, &settled);
         for (v, column) in settled.into_iter().zip(columns) {
             self.0.borrow_mut().nodes[v.0 as usize].op = Op::Residual(residuals.len() as Slot);
-            residuals.push(column);
+            residuals.push(column.into());
         }
     }
 
     /// The numbers of values that depend on residuals alone.
-    pub fn computed<R: Lanes>(&self, residuals: &mut Vec<Vec<R>>, values: &[Value]) -> Vec<Vec<R>> {
+    pub fn computed<R: Lanes>(&self, residuals: &mut Vec<Buffer<R>>, values: &[Value]) -> Vec<Vec<R>> {
         let given = Arc::new(std::mem::take(residuals));
         let mut machine = Machine::build(self, given.clone(), values, false);
         machine.run();

@@ -5,6 +5,7 @@ use super::convolution::{Convolution, Part};
 use super::index::Rows;
 pub(super) use super::op::Op;
 use super::pooling::Pooling;
+use crate::buffer::Buffer;
 use crate::scalar::{Binary, Field, Unary};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -70,6 +71,7 @@ pub(super) struct Nodes {
     pub settings: Vec<Value>,
     /// Residual columns with numbers that are infinite, or none.
     pub infinite: HashSet<Slot>,
+    pub is_sampled: bool,
 }
 
 impl Graph {
@@ -125,10 +127,10 @@ impl Graph {
     }
 
     /// Declares an index. `rows[i]` is the parent's row of the child's row `i`.
-    pub fn index(&self, child: Domain, parent: Domain, rows: Arc<[u32]>) -> Index {
+    pub fn index(&self, child: Domain, parent: Domain, rows: Buffer<u32>) -> Index {
         let nodes = self.0.borrow();
         assert_eq!(rows.len(), nodes.domains[child.0 as usize].rows, "an index has one entry for each row of its child");
-        assert!(rows.iter().all(|&r| (r as usize) < nodes.domains[parent.0 as usize].rows), "an index points at rows of its parent");
+        assert!(rows.all(|&r| (r as usize) < nodes.domains[parent.0 as usize].rows), "an index points at rows of its parent");
         drop(nodes);
         self.add_index(child, parent, Rows::Stored(rows))
     }
@@ -283,7 +285,9 @@ impl Graph {
             _ => {}
         }
         let (a, b) = if matches!(function, Add | Multiply) && b < a { (b, a) } else { (a, b) };
-        self.over_gathers(&[a, b], |graph, v| graph.binary(function, v[0], v[1])).unwrap_or_else(|| {
+        let found = self.over_gathers(&[a, b], |graph, v| graph.binary(function, v[0], v[1]));
+        let among = || if function == Add { self.beside_its_like(a, b).or_else(|| self.beside_its_like(b, a)) } else { None };
+        found.or_else(among).unwrap_or_else(|| {
             let domain = self.meet(&[a, b]);
             self.push(domain, left.width as usize, Op::Binary(function, a, b))
         })

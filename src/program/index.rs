@@ -1,12 +1,13 @@
 //! Which row of its parent each row of a domain reads: written down, or computed, as along the factors of a cross product.
 
+use crate::buffer::Buffer;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// For each row of the child, its row of the parent.
 #[derive(Debug, Clone)]
 pub(super) enum Rows {
-    Stored(Arc<[u32]>),
+    Stored(Buffer<u32>),
     /// `i / inner % len`: the place along one factor of a cross product of `rows` rows. Along the factor that varies fastest
     /// `inner` is 1; while that one runs from its first row to its last, the places along all others stay the same.
     Along {
@@ -24,7 +25,7 @@ pub(super) struct Part {
     pub inner: usize,
     /// Rows of the product.
     pub rows: usize,
-    pub of: Arc<[u32]>,
+    pub of: Buffer<u32>,
 }
 
 impl Part {
@@ -61,7 +62,7 @@ impl Rows {
     }
 
     /// What is written down of it.
-    pub fn stored(&self) -> Option<&Arc<[u32]>> {
+    pub fn stored(&self) -> Option<&Buffer<u32>> {
         if let Rows::Stored(rows) = self { Some(rows) } else { None }
     }
 
@@ -160,8 +161,10 @@ impl Runs {
 
 impl From<Rows> for Lookup {
     fn from(rows: Rows) -> Self {
-        let runs = rows.stored().and_then(|rows| Runs::of(rows));
-        let is_identity = rows.stored().is_some_and(|rows| rows.iter().enumerate().all(|(row, parent)| *parent as usize == row));
+        // Of those in a file nothing more is kept in memory.
+        let near = rows.stored().filter(|rows| !rows.is_spilled());
+        let runs = near.and_then(|rows| Runs::of(rows));
+        let is_identity = near.is_some_and(|rows| rows.iter().enumerate().all(|(row, parent)| *parent as usize == row));
         Self { rows, runs, is_identity }
     }
 }

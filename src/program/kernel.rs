@@ -11,6 +11,7 @@ use super::reduce::{Sum, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use super::segment::Sweeps;
 use super::tile::{self, Extent, Planes, Tile};
+use crate::buffer::Number;
 use crate::scalar::Real;
 use multiversion::multiversion;
 use ndarray::LinalgScalar;
@@ -24,7 +25,7 @@ pub enum Rows<'a> {
 }
 
 /// A number type with a compiled loop for each instruction set.
-pub trait Lanes: Sweeps + LinalgScalar {
+pub trait Lanes: Sweeps + LinalgScalar + Number {
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn run(workspace: &mut Workspace<Self>, pass: &Pass, view: &View<Self>, rows: Rows);

@@ -3,17 +3,18 @@
 //! blocks' sums are added in order, so any number of threads gives the same bits.
 
 use super::block::{Block, Line, Work};
-use super::graph::{Domain, Graph, Index, ONE, Op, Slot, Value};
+use super::graph::{Domain, Graph, Index, IndexInfo, ONE, Op, Slot, Value};
 use super::index::Rows;
 use super::kernel;
-use super::memory::{Memory, Place};
+use super::memory::{Memory, Place, Spilled};
 use super::plan;
 use super::profile::Profile;
 use super::reduce;
 use super::schedule::{Stage, Strip};
 use super::segment::Step;
+use crate::buffer::Buffer;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ pub struct Machine<R> {
     counts: Vec<(u32, u32)>,
     active: Vec<Active>,
     domain_names: Vec<String>,
+    domain_rows: Vec<usize>,
     /// While the program is profiled, how many times it ran, and how long that took.
     profiled: Option<(u32, Duration)>,
     profile: Option<Profile>,
@@ -38,7 +40,7 @@ pub struct Machine<R> {
 impl<R: kernel::Lanes> Machine<R> {
     /// Compiles `outputs`. `residuals[slot]` holds rows x width numbers, row-major. A machine that will
     /// run over samples of the rows uses one block for each pass.
-    pub fn build(graph: &Graph, residuals: Arc<Vec<Vec<R>>>, outputs: &[Value], sampled: bool) -> Self {
+    pub fn build(graph: &Graph, residuals: Arc<Vec<Buffer<R>>>, outputs: &[Value], sampled: bool) -> Self {
         let (strips, alignment) = plan::strips(graph, outputs, sampled);
         let kept = kept(graph, &strips, outputs);
         let nodes = graph.0.borrow();
@@ -48,13 +50,22 @@ impl<R: kernel::Lanes> Machine<R> {
             places: vec![Place::Nowhere; nodes.nodes.len()],
             widths: nodes.nodes.iter().map(|n| n.width).collect(),
             indices: nodes.indices.iter().map(|i| i.rows.clone().into()).collect(),
+            spilled: vec![],
         };
+        let in_files = |(number, info): (usize, &IndexInfo)| {
+            let is_spilled = info.rows.stored().is_some_and(Buffer::is_spilled);
+            is_spilled.then_some((info.child, Spilled::Index(Index(number as u32))))
+        };
+        memory.spilled.extend(nodes.indices.iter().enumerate().filter_map(in_files));
         let (mut settings, mut parameters, mut counts) = (vec![vec![]; nodes.settings.len()], HashMap::new(), vec![]);
         for (i, node) in nodes.nodes.iter().enumerate() {
             let rows = nodes.domains[node.domain.0 as usize].rows;
             if let Op::Residual(slot) = node.op {
                 assert_eq!(memory.residuals[slot as usize].len(), rows * node.width as usize, "a residual has rows x width numbers");
                 memory.places[i] = Place::Residual(slot);
+                if memory.residuals[slot as usize].is_spilled() {
+                    memory.spilled.push((node.domain, Spilled::Residual { slot, width: node.width as usize }));
+                }
                 continue;
             }
             if !node.op.is_leaf() && !kept.contains(&Value(i as u32)) {
@@ -84,7 +95,8 @@ impl<R: kernel::Lanes> Machine<R> {
         let strips = strips.collect();
         let active = vec![None; nodes.domains.len()];
         let domain_names = nodes.domains.iter().map(|d| d.name.clone()).collect();
-        Self {
+        let domain_rows = nodes.domains.iter().map(|d| d.rows).collect();
+        let machine = Self {
             strips,
             memory,
             outputs: outputs.to_vec(),
@@ -93,9 +105,12 @@ impl<R: kernel::Lanes> Machine<R> {
             counts,
             active,
             domain_names,
+            domain_rows,
             profiled: None,
             profile: None,
-        }
+        };
+        machine.release();
+        machine
     }
 
     /// Sets a number that may change between steps.
@@ -135,7 +150,7 @@ impl<R: kernel::Lanes> Machine<R> {
     }
 
     /// Reads through other row numbers from now on. Sums are placed when a machine is built: none may follow this index.
-    pub fn read_through(&mut self, index: Index, rows: Arc<[u32]>) {
+    pub fn read_through(&mut self, index: Index, rows: Buffer<u32>) {
         debug_assert!(self.memory.indices[index.0 as usize].rows.len() == rows.len());
         self.memory.indices[index.0 as usize] = Rows::Stored(rows).into();
     }
@@ -213,6 +228,15 @@ impl<R: kernel::Lanes> Machine<R> {
                 (many, ..) => many.par_iter_mut().for_each(|block| block.run(line, memory)),
             }
             deliver(line, blocks, &mut self.memory, active);
+        }
+        self.release();
+    }
+
+    /// What lies in files takes no memory between runs.
+    fn release(&self) {
+        let domains: BTreeSet<Domain> = self.memory.spilled.iter().map(|(domain, _)| *domain).collect();
+        for domain in domains {
+            self.memory.release(domain, 0..self.domain_rows[domain.0 as usize]);
         }
     }
 

@@ -1,18 +1,28 @@
 //! Where the numbers of each value lie: in columns, or with the block that goes through the stages of a strip.
 
 use super::block::Work;
-use super::graph::{Index, Slot, Value};
+use super::graph::{Domain, Index, Slot, Value};
 use super::index::Lookup;
 use super::reduce::Sum;
+use crate::buffer::Buffer;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Every value that outlives a strip, by number.
 pub(super) struct Memory<R> {
     pub columns: Vec<Vec<R>>,
-    pub residuals: Arc<Vec<Vec<R>>>,
+    pub residuals: Arc<Vec<Buffer<R>>>,
     pub places: Vec<Place>,
     pub widths: Vec<u32>,
     pub indices: Vec<Lookup>,
+    /// What lies in files, by the domain that it has a row for each row of.
+    pub spilled: Vec<(Domain, Spilled)>,
+}
+
+/// A column or an index that lies in a file.
+pub(super) enum Spilled {
+    Residual { slot: Slot, width: usize },
+    Index(Index),
 }
 
 /// Where a value lies.
@@ -66,6 +76,25 @@ impl<R> Memory<R> {
 
     pub fn width(&self, value: Value) -> usize {
         self.widths[value.0 as usize] as usize
+    }
+
+    /// Whether anything with a row for each row of a domain lies in a file.
+    pub fn is_spilled(&self, domain: Domain) -> bool {
+        self.spilled.iter().any(|(of, _)| *of == domain)
+    }
+
+    /// These rows of a domain have been read: what lies in files need not stay in memory.
+    pub fn release(&self, domain: Domain, rows: Range<usize>) {
+        for (_, spilled) in self.spilled.iter().filter(|(of, _)| *of == domain) {
+            match *spilled {
+                Spilled::Residual { slot, width } => self.residuals[slot as usize].release(rows.start * width..rows.end * width),
+                Spilled::Index(index) => {
+                    if let Some(numbers) = self.indices[index.0 as usize].rows.stored() {
+                        numbers.release(rows.clone());
+                    }
+                }
+            }
+        }
     }
 }
 

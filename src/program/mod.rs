@@ -16,6 +16,7 @@ mod assembler;
 mod between;
 mod block;
 mod convolution;
+mod factorize;
 mod frozen;
 mod fusion;
 mod gradient;

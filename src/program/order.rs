@@ -2,8 +2,9 @@
 //! numbers stay in the nearest cache; where they have a second parent too, they are first cut into tiles of its rows
 //! that stay in the next cache. The answer does not depend on the order.
 
-use super::graph::{Domain, Graph, Index, ONE, Op, Value};
+use super::graph::{Domain, Graph, Index, IndexInfo, Node, ONE, Op, Value};
 use super::index::Rows;
+use crate::buffer::Buffer;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Rows below which everything is near anyway.
@@ -23,9 +24,12 @@ struct Parents {
 impl Graph {
     /// Sorts each domain by tiles of its second largest sums and then by its largest; residuals (`residuals[slot]`, rows x width)
     /// and indices alike. Domains that hold a parameter or one of `outputs` keep the order that the caller knows, and so does
-    /// what lies in segments.
-    pub fn sort_rows<R: Copy>(&self, residuals: &mut [Vec<R>], outputs: &[Value]) {
+    /// what lies in segments, or in files.
+    pub fn sort_rows<R: Copy>(&self, residuals: &mut [Buffer<R>], outputs: &[Value]) {
         for (domain, parents) in self.parents(outputs) {
+            if self.is_spilled(domain, residuals) {
+                continue;
+            }
             let order = self.order(parents);
             if order.is_sorted() {
                 continue;
@@ -33,6 +37,13 @@ impl Graph {
             self.permute_residuals(domain, &order, residuals);
             self.permute_indices(domain, &order);
         }
+    }
+
+    fn is_spilled<R>(&self, domain: Domain, residuals: &[Buffer<R>]) -> bool {
+        let nodes = self.0.borrow();
+        let of_column = |n: &Node| matches!(n.op, Op::Residual(slot) if n.domain == domain && residuals[slot as usize].is_spilled());
+        let of_index = |i: &IndexInfo| i.child == domain && i.rows.stored().is_some_and(Buffer::is_spilled);
+        nodes.nodes.iter().any(of_column) || nodes.indices.iter().any(of_index)
     }
 
     /// The indices to sort by, for each domain that may be sorted.
@@ -86,7 +97,7 @@ impl Graph {
         order
     }
 
-    fn permute_residuals<R: Copy>(&self, domain: Domain, order: &[u32], residuals: &mut [Vec<R>]) {
+    fn permute_residuals<R: Copy>(&self, domain: Domain, order: &[u32], residuals: &mut [Buffer<R>]) {
         let nodes = self.0.borrow();
         let columns: BTreeSet<(u32, usize)> = nodes
             .nodes

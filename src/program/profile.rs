@@ -93,7 +93,7 @@ impl<R: Lanes> Machine<R> {
                         let spent = over_blocks(&|block| block.spent.get(place).copied().unwrap_or_default());
                         let Some(step) = line.step(place) else { continue };
                         let printed = step.to_string();
-                        all.push(entry(printed.lines().last().unwrap_or_default().trim().to_string(), spent, (step.bytes::<R>(), 0)));
+                        all.push(entry(printed.lines().last().unwrap_or_default().trim().to_string(), spent, (step.bytes_moved::<R>(), 0)));
                     }
                     Stage::Pass(pass) => {
                         let of = |instruction: usize| {

@@ -2,6 +2,7 @@
 
 use super::convolution::Part;
 use super::*;
+use crate::buffer::{Buffer, Spill};
 use crate::scalar::{Binary, Unary};
 use std::sync::Arc;
 
@@ -18,10 +19,24 @@ pub(super) fn numbers(seed: u64, n: usize) -> Vec<f64> {
         .collect()
 }
 
+fn columns<R>(residuals: Vec<Vec<R>>) -> Arc<Vec<Buffer<R>>> {
+    Arc::new(residuals.into_iter().map(Buffer::from).collect())
+}
+
+/// The same numbers in files.
+fn spilled(residuals: &[Buffer<f64>]) -> Arc<Vec<Buffer<f64>>> {
+    let spilled = |numbers: &Buffer<f64>| {
+        let mut spill = Spill::new(&std::env::temp_dir()).expect("a temporary folder");
+        spill.append(numbers).expect("space");
+        spill.finish().expect("a file")
+    };
+    Arc::new(residuals.iter().map(spilled).collect())
+}
+
 struct Case {
     graph: Graph,
     parameters: Vec<(Value, usize)>,
-    residuals: Arc<Vec<Vec<f64>>>,
+    residuals: Arc<Vec<Buffer<f64>>>,
     objective: Value,
 }
 
@@ -37,6 +52,12 @@ impl Case {
             machine.parameter_mut(slot as u32).copy_from_slice(values);
         }
         machine.run();
+        let mut from_files = Machine::<f64>::build(&self.graph, spilled(&self.residuals), &outputs, false);
+        for (slot, values) in start.iter().enumerate() {
+            from_files.parameter_mut(slot as u32).copy_from_slice(values);
+        }
+        from_files.run();
+        assert!((0..outputs.len()).all(|o| machine.output(o) == from_files.output(o)), "{name}: from files");
         let gradients: Vec<Vec<f64>> = (0..start.len()).map(|i| machine.output(i + 1).to_vec()).collect();
         let h = 1e-5;
         for (slot, values) in start.iter().enumerate() {
@@ -58,7 +79,7 @@ impl Case {
     }
 }
 
-fn index(child: usize, parent: usize, seed: u64) -> Arc<[u32]> {
+fn index(child: usize, parent: usize, seed: u64) -> Buffer<u32> {
     numbers(seed, child).iter().map(|x| (((x + 1.0) / 2.0) * parent as f64) as u32 % parent as u32).collect()
 }
 
@@ -77,7 +98,7 @@ fn factorize(rows: usize, users: usize, items: usize) -> Case {
     let n = graph.number(rows as f64);
     let objective = graph.divide(graph.total(graph.multiply(e, e), d), n);
     let parameters = [u, v, bias].into_iter().zip(lengths).collect();
-    Case { graph, parameters, residuals: Arc::new(vec![numbers(9, rows)]), objective }
+    Case { graph, parameters, residuals: columns(vec![numbers(9, rows)]), objective }
 }
 
 /// F1 of a soft conjunction of thresholds: a ratio of two sums.
@@ -97,14 +118,14 @@ fn threshold(rows: usize) -> Case {
     let both = graph.add(graph.total(w, d), graph.number(rows as f64 / 2.0));
     let objective = graph.divide(graph.multiply(graph.number(2.0), hits), both);
     let residuals = (0..4).map(|k| numbers(20 + k, rows).iter().map(|x| if k == 3 { f64::from(*x > 0.0) } else { *x }).collect()).collect();
-    Case { graph, parameters, residuals: Arc::new(residuals), objective }
+    Case { graph, parameters, residuals: columns(residuals), objective }
 }
 
 /// Groups within groups, with a vector weight, a matrix, softmax pieces and noisy-or products.
 fn nested(rows: usize) -> Case {
     let graph = Graph::new();
     let (d, groups, outer) = (graph.domain("rows", rows), graph.domain("groups", 40), graph.domain("outer", 6));
-    let sorted: Arc<[u32]> = (0..rows).map(|r| (r * 40 / rows) as u32).collect();
+    let sorted: Buffer<u32> = (0..rows).map(|r| (r * 40 / rows) as u32).collect();
     let (g, o) = (graph.index(d, groups, sorted), graph.index(groups, outer, index(40, 6, 3)));
     let x = graph.residual(0, d, 4);
     let m = graph.parameter(0, ONE, 12);
@@ -120,7 +141,7 @@ fn nested(rows: usize) -> Case {
     let mean = graph.divide(graph.segment_sum(graph.multiply(weight, score), g), graph.segment_sum(weight, g));
     let per_outer = graph.segment_sum(graph.multiply(present, mean), o);
     let objective = graph.total(graph.multiply(per_outer, per_outer), outer);
-    Case { graph, parameters: vec![(m, 12), (w, 3)], residuals: Arc::new(vec![numbers(4, rows * 4)]), objective }
+    Case { graph, parameters: vec![(m, 12), (w, 3)], residuals: columns(vec![numbers(4, rows * 4)]), objective }
 }
 
 /// Numbers of each vector of a pair.
@@ -136,9 +157,9 @@ fn pairs(lengths: [usize; 3], written: bool) -> Case {
         let rows = |index: Index| {
             let nodes = graph.0.borrow();
             let rows = &nodes.indices[index.0 as usize].rows;
-            (0..rows.len()).map(|i| rows.at(i) as u32).collect::<Arc<[u32]>>()
+            (0..rows.len()).map(|i| rows.at(i) as u32).collect::<Buffer<u32>>()
         };
-        let stored: Vec<Option<Arc<[u32]>>> = along.iter().map(|index| index.map(rows)).collect();
+        let stored: Vec<Option<Buffer<u32>>> = along.iter().map(|index| index.map(rows)).collect();
         all = graph.domain("pairs", lengths.iter().product());
         along = stored.into_iter().zip(&factors).map(|(rows, factor)| rows.map(|rows| graph.index(all, *factor, rows))).collect();
     }
@@ -156,7 +177,7 @@ fn pairs(lengths: [usize; 3], written: bool) -> Case {
     let mean = graph.divide(graph.total(graph.multiply(degree, score), all), graph.number(lengths.iter().product::<usize>() as f64));
     let objective = graph.add(graph.add(squares, present), mean);
     let parameters = vec![(u, lengths[0] * PAIRED), (v, lengths[1] * PAIRED), (shift, lengths[2]), (bias, 1)];
-    Case { graph, parameters, residuals: Arc::new(vec![numbers(31, lengths[0])]), objective }
+    Case { graph, parameters, residuals: columns(vec![numbers(31, lengths[0])]), objective }
 }
 
 impl Case {
@@ -166,7 +187,7 @@ impl Case {
         let mut outputs = vec![self.objective];
         outputs.extend(gradient(&self.graph, self.objective, &values).into_iter().flatten());
         let narrow = |x: &[f64]| x.iter().map(|x| R::of(*x)).collect::<Vec<R>>();
-        let residuals = Arc::new(self.residuals.iter().map(|x| narrow(x)).collect());
+        let residuals = Arc::new(self.residuals.iter().map(|x| narrow(x).into()).collect());
         let mut machine = Machine::<R>::build(&self.graph, residuals, &outputs, false);
         for (slot, (_, n)) in self.parameters.iter().enumerate() {
             machine.parameter_mut(slot as u32).copy_from_slice(&narrow(&numbers(100 + slot as u64, *n)));
@@ -291,7 +312,7 @@ fn a_sigmoid_that_is_read_twice_has_its_plain_adjoint() {
     let q = graph.unary(Unary::Sigmoid, graph.subtract(graph.residual(1, d, 1), b));
     let both = graph.multiply(graph.multiply(p, q), graph.residual(2, d, 1));
     let objective = graph.total(graph.add(graph.multiply(both, both), graph.multiply(p, p)), d);
-    let residuals = Arc::new((0..3).map(|k| numbers(40 + k, 100)).collect());
+    let residuals = columns((0..3).map(|k| numbers(40 + k, 100)).collect());
     Case { graph, parameters: vec![(a, 1), (b, 1)], residuals, objective }.check("a sigmoid read twice");
 }
 
@@ -367,7 +388,7 @@ fn every_map_primitive_is_linear_in_its_adjoint() {
         let a = graph.residual(0, child, of_a);
         let y = graph.residual(1, child, out);
         let objective = graph.total(graph.dot(make(&graph, x, a, i), y), child);
-        let residuals = Arc::new(vec![numbers(1, rows * of_a), numbers(2, rows * out)]);
+        let residuals = columns(vec![numbers(1, rows * of_a), numbers(2, rows * out)]);
         Case { graph, parameters: vec![(x, 7 * width)], residuals, objective }.check(name);
     }
 }
@@ -390,7 +411,7 @@ fn layers(rows: usize, through_an_index: bool) -> Case {
     let logits = graph.mat_vec(w2, units);
     let objective = graph.total(graph.dot(logits, logits), d);
     let parameters = [p1, pb, p2].into_iter().zip(lengths).collect();
-    Case { graph, parameters, residuals: Arc::new(vec![numbers(9, rows * input)]), objective }
+    Case { graph, parameters, residuals: columns(vec![numbers(9, rows * input)]), objective }
 }
 
 #[test]
@@ -421,7 +442,7 @@ fn sums_of_one_pass_that_are_added_are_one_sum() {
         let grouped = graph.segment_sum(each, g);
         let weighed = if fourth { graph.multiply(grouped, graph.sum(graph.gather(x, of_group))) } else { grouped };
         let objective = graph.multiply(graph.number(1.0 / rows as f64), graph.total(weighed, groups));
-        let residuals = Arc::new(vec![numbers(1, rows)]);
+        let residuals = columns(vec![numbers(1, rows)]);
         let outputs: Vec<Value> = [objective].into_iter().chain(gradient(&graph, objective, &[x]).into_iter().flatten()).collect();
         let machine = Machine::<f64>::build(&graph, residuals.clone(), &outputs, false);
         let sums: usize = machine.passes().map(|pass| pass.sums.iter().filter(|v| graph.width(**v) == width).count()).sum();
@@ -446,7 +467,7 @@ fn convolutions_upon_each_other_have_the_gradients_of_their_values() {
         let out = graph.convolve(second, b, graph.pick(windows, hidden, hidden));
         let objective = graph.total(graph.dot(out, out), d);
         let parameters = vec![(a, first.width(Part::Kernel)), (b, second.width(Part::Kernel))];
-        Case { graph, parameters, residuals: Arc::new(vec![numbers(3, rows * 144)]), objective }.check("convolutions");
+        Case { graph, parameters, residuals: columns(vec![numbers(3, rows * 144)]), objective }.check("convolutions");
     }
 }
 

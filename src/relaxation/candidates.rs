@@ -11,6 +11,7 @@
 use super::scale::Start;
 use super::{Note, Relaxed, Softness, relax, scales};
 use crate::algebra::{Parameter, Pipeline, Rows};
+use crate::buffer::Buffer;
 use crate::error::{Error, Place, Result};
 use crate::program::{Lanes, Slot, Value};
 use std::cmp::Ordering;
@@ -109,9 +110,9 @@ impl Factors {
     }
 
     /// The row of each factor in combinations of a row of that one with some of the others.
-    fn rows(&self, combinations: &[(usize, usize)]) -> Vec<Arc<[u32]>> {
+    fn rows(&self, combinations: &[(usize, usize)]) -> Vec<Buffer<u32>> {
         let mut inner = 1;
-        let mut rows: Vec<Arc<[u32]>> = vec![];
+        let mut rows: Vec<Buffer<u32>> = vec![];
         for (factor, length) in self.lengths.iter().enumerate().rev() {
             if factor == self.at {
                 rows.push(combinations.iter().map(|(first, _)| *first as u32).collect());
@@ -126,7 +127,7 @@ impl Factors {
 }
 
 /// The columns that a program finds in place.
-type Residuals<R> = Arc<Vec<Vec<R>>>;
+type Residuals<R> = Arc<Vec<Buffer<R>>>;
 
 impl<R: Lanes> Run<'_, R> {
     fn relaxed(&self, rows: &[Rows<R>]) -> Result<(Relaxed<R>, Residuals<R>)> {
@@ -136,7 +137,7 @@ impl<R: Lanes> Run<'_, R> {
     }
 
     /// The program of a window of the combinations is made once, and the rows of the first factor pass through it.
-    fn choose(&self, rows: &[Rows<R>], stage: usize, factors: &Factors, most: usize, scales: &[(Slot, f64)]) -> Result<Vec<Arc<[u32]>>> {
+    fn choose(&self, rows: &[Rows<R>], stage: usize, factors: &Factors, most: usize, scales: &[(Slot, f64)]) -> Result<Vec<Buffer<u32>>> {
         if factors.first.checked_mul(most).is_none_or(|n| n > u32::MAX as usize) {
             return Err(Error::new(format!("{} rows with {most} candidates each are more than {} pairs", factors.first, u32::MAX))
                 .at(Place::Expression(format!("candidates => {most}")))

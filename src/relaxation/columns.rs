@@ -2,7 +2,8 @@
 
 use super::dictionary::dictionary;
 use super::{Number, Workplace};
-use crate::algebra::{Numbers, Source};
+use crate::algebra::{Dimension, Numbers, Source};
+use crate::buffer::Buffer;
 use crate::program::{Domain, Index, Lanes, ONE, Slot, Value};
 
 impl<R: Lanes> Workplace<'_, R> {
@@ -24,23 +25,43 @@ impl<R: Lanes> Workplace<'_, R> {
     }
 
     /// Numbers of the rows of a column's factor, for the rows of the stage.
-    pub(super) fn add_residual(&mut self, values: Vec<R>, width: usize, slot: usize) -> Value {
-        let (domain, along) = self.factor_of(slot);
-        let value = match dictionary(&values, width) {
+    pub(super) fn add_residual(&mut self, values: Buffer<R>, width: usize, slot: usize) -> Value {
+        let (domain, along) = self.rows_of(slot);
+        let found = if values.is_spilled() { None } else { dictionary(&values, width) };
+        let value = match found {
             Some((vectors, index)) => {
                 let graph = self.graph();
                 let kept = graph.domain(&format!("vectors of {}", self.stage.name), vectors.len() / width);
-                let value = self.all.add_residual(vectors, kept, width);
+                let value = self.all.add_residual(vectors.into(), kept, width);
                 if kept == ONE { value } else { graph.gather(value, graph.index(domain, kept, index)) }
             }
             None => self.all.add_residual(values, domain, width),
         };
-        along.map_or(value, |along| self.all.graph.gather(value, along))
+        self.spread(value, &along)
     }
 
-    /// The rows that a column is of, and how the rows of the stage refer to them.
-    pub(super) fn factor_of(&self, slot: usize) -> (Domain, Option<Index>) {
-        self.factors[self.rows.columns[slot].factor]
+    /// The rows that a column is of, and the indices, one after another, by which the rows of the stage refer to them.
+    pub(super) fn rows_of(&mut self, slot: usize) -> (Domain, Vec<Index>) {
+        let (factor, dimension) = (self.rows.columns[slot].factor, self.rows.columns[slot].dimension);
+        let (domain, along) = self.factors[factor];
+        let Some(dimension) = dimension else { return (domain, along.into_iter().collect()) };
+        let (of_dimension, index) = match self.dimensions.get(&dimension) {
+            Some(known) => *known,
+            None => {
+                let (graph, Dimension { rows, of_row, .. }) = (self.graph(), self.rows.dimensions[dimension].clone());
+                let of_dimension = graph.domain(&format!("rows that {} looks up", self.stage.name), rows);
+                let is_one = of_dimension == ONE || domain == ONE;
+                let known = (of_dimension, (!is_one).then(|| graph.index(domain, of_dimension, of_row)));
+                self.dimensions.insert(dimension, known);
+                known
+            }
+        };
+        (of_dimension, index.into_iter().chain(along).collect())
+    }
+
+    /// A value for the rows of the stage.
+    fn spread(&self, value: Value, along: &[Index]) -> Value {
+        along.iter().fold(value, |value, index| self.all.graph.gather(value, *index))
     }
 
     /// A column of a live relation, brought to the rows of this stage.
@@ -56,14 +77,13 @@ impl<R: Lanes> Workplace<'_, R> {
             return Number { value: zero, presence: Some(graph.number(0.0)) };
         }
         let presence_here = self.row_presence(source.rows);
-        let (here, along) = self.factor_of(source.rows);
+        let (here, along) = self.rows_of(source.rows);
         let spread = |at: &mut Self, value: Value| {
             if parent == ONE || here == ONE {
                 return at.one_row(value, parent, source.rows);
             }
             let index = at.index(source.rows, parent);
-            let value = graph.gather(value, index);
-            along.map_or(value, |along| graph.gather(value, along))
+            at.spread(graph.gather(value, index), &along)
         };
         let value = self.of_degrees([found.value], |at, [v]| spread(at, v));
         let presence = found.presence.map(|p| self.of_degrees([p], |at, [p]| spread(at, p)));
@@ -82,7 +102,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let graph = self.graph();
         let mut mask = vec![R::ZERO; graph.rows(parent)];
         mask[row] = R::ONE;
-        self.all.residuals.push(mask);
+        self.all.residuals.push(mask.into());
         let mask = graph.residual(self.all.residuals.len() as Slot - 1, parent, 1);
         graph.total(graph.scale(mask, value), parent)
     }
@@ -95,7 +115,8 @@ impl<R: Lanes> Workplace<'_, R> {
             Numbers::Index(rows) => rows.clone(),
             Numbers::Real { .. } => unreachable!("an input's rows are row numbers"),
         };
-        let index = self.all.graph.index(self.factor_of(slot).0, parent, rows);
+        let (child, _) = self.rows_of(slot);
+        let index = self.all.graph.index(child, parent, rows);
         self.indices.insert(slot, index);
         index
     }

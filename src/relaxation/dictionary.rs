@@ -1,10 +1,10 @@
 //! Vectors that rows repeat, as those of one side of a join do: each is kept once, and rows read it through an index. What is
 //! computed of them is then computed once for each, before the gather.
 
+use crate::buffer::Buffer;
 use crate::scalar::Real;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
 
 /// The narrowest vectors that are looked up.
 const NARROWEST: usize = 8;
@@ -12,7 +12,7 @@ const NARROWEST: usize = 8;
 const TRIED: usize = 8192;
 
 /// The vectors without repetition, and which of them each row reads; unless fewer than half of the rows repeat another's.
-pub(super) fn dictionary<R: Real>(values: &[R], width: usize) -> Option<(Vec<R>, Arc<[u32]>)> {
+pub(super) fn dictionary<R: Real>(values: &[R], width: usize) -> Option<(Vec<R>, Buffer<u32>)> {
     let rows = values.len() / width.max(1);
     if width < NARROWEST || rows < 2 || !repeats(values, width) {
         return None;

@@ -33,11 +33,11 @@ pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
 use crate::algebra::{Expression, FactorGroups, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
+use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, ONE, Slot, Value};
 use crate::scalar::Unary;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 /// How soft, and in which way.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +79,7 @@ pub enum Logic {
 /// A query as a program, before its backward pass.
 pub struct Relaxed<R> {
     pub graph: Graph,
-    pub residuals: Vec<Vec<R>>,
+    pub residuals: Vec<Buffer<R>>,
     /// The live columns of the answer; of an objective, the one number.
     pub outputs: Vec<Number>,
     /// The shape of each: of a vector, a matrix or an image, empty for a number; `None` where no row has any to tell it by.
@@ -143,6 +143,9 @@ pub fn relax<R: Lanes>(
     batch: bool,
 ) -> Result<Relaxed<R>> {
     let graph = Graph::new();
+    if batch {
+        graph.sampled();
+    }
     let (temperature, t) = graph.setting();
     let mut tables: HashMap<usize, Domain> = HashMap::new();
     let values = parameters
@@ -200,7 +203,7 @@ struct Relaxer<R> {
     tables: HashMap<usize, Domain>,
     parameters: Vec<Value>,
     dimensions: Vec<Vec<usize>>,
-    residuals: Vec<Vec<R>>,
+    residuals: Vec<Buffer<R>>,
     gaps: Vec<Gap>,
     finished: Vec<Finished>,
     /// The exact twin of a relaxed value, with `forward => 'exact'`.
@@ -229,6 +232,8 @@ struct Workplace<'s, R> {
     /// Residuals as values of the program, once used.
     columns: HashMap<usize, Number>,
     indices: HashMap<usize, Index>,
+    /// The rows that each dimension has, and how its factor's rows refer to them; once used.
+    dimensions: HashMap<usize, (Domain, Option<Index>)>,
     /// Each factor's rows, and how the rows of the stage refer to them; `None` where they are the same, or one for all.
     factors: Vec<(Domain, Option<Index>)>,
     /// The domain of the groups, and the way there from the rows.
@@ -249,7 +254,7 @@ impl<R: Lanes> Relaxer<R> {
             Some(chosen) => {
                 let domain = self.graph.domain(&stage.name, rows.count());
                 let index =
-                    |(factor, rows): (&Domain, &Arc<[u32]>)| (*factor != ONE).then(|| self.graph.index(domain, *factor, rows.clone()));
+                    |(factor, rows): (&Domain, &Buffer<u32>)| (*factor != ONE).then(|| self.graph.index(domain, *factor, rows.clone()));
                 (domain, each.iter().zip(chosen).map(index).collect())
             }
         };
@@ -267,8 +272,8 @@ impl<R: Lanes> Relaxer<R> {
             self.sample = Some(Sample { domain, rows: rows.count(), scale });
             value
         });
-        let (columns, indices) = (HashMap::new(), HashMap::new());
-        Workplace { all: self, stage, number, domain, rows, columns, indices, factors, groups, sample_scale }
+        let (columns, indices, dimensions) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Workplace { all: self, stage, number, domain, rows, columns, indices, dimensions, factors, groups, sample_scale }
     }
 
     /// The indices from the rows of a stage to its groups, one after another.
@@ -284,7 +289,7 @@ impl<R: Lanes> Relaxer<R> {
             let along = factors[*factor].1.expect("a cross product has several factors of several rows");
             (along, of_row.iter().map(|group| group * each as u32).collect())
         };
-        let parts: Vec<(Index, Arc<[u32]>)> = groups.of_factors.iter().map(part).collect();
+        let parts: Vec<(Index, Buffer<u32>)> = groups.of_factors.iter().map(part).collect();
         vec![self.graph.cells(rows, to, &parts)]
     }
 
@@ -300,12 +305,12 @@ impl<R: Lanes> Relaxer<R> {
         }
         let numbers = self.graph.computed(&mut self.residuals, &[value]).remove(0);
         let (domain, width) = (self.graph.domain_of(value), self.graph.width(value));
-        self.add_residual(numbers, domain, width)
+        self.add_residual(numbers.into(), domain, width)
     }
 
-    fn add_residual(&mut self, numbers: Vec<R>, domain: Domain, width: usize) -> Value {
+    fn add_residual(&mut self, numbers: Buffer<R>, domain: Domain, width: usize) -> Value {
         let slot = self.residuals.len() as Slot;
-        if !numbers.iter().all(|x| x.wide().is_finite()) {
+        if !numbers.all(|x| x.wide().is_finite()) {
             self.graph.can_be_infinite(slot);
         }
         self.residuals.push(numbers);
@@ -327,7 +332,7 @@ impl<R: Lanes> Relaxer<R> {
     /// Whether a value is known, and this holds of it in every row.
     fn holds_everywhere(&self, value: Value, holds: fn(f64) -> bool) -> bool {
         match (self.graph.residual_slot(value), self.graph.gathered(value)) {
-            (Some(slot), _) => self.residuals[slot as usize].iter().all(|x| holds(x.wide())),
+            (Some(slot), _) => self.residuals[slot as usize].all(|x| holds(x.wide())),
             (None, Some((x, _))) => self.holds_everywhere(x, holds),
             (None, None) => self.graph.constant(value).is_some_and(holds),
         }

@@ -9,6 +9,7 @@
 use super::Workplace;
 use super::top_k::Scored;
 use crate::algebra::{FactorGroups, Groups, Order, Ranking};
+use crate::buffer::Buffer;
 use crate::error::{Error, Place};
 use crate::program::{Lanes, Value};
 use crate::scalar::{Binary, Unary};
@@ -67,7 +68,7 @@ impl<R: Lanes> Workplace<'_, R> {
         let (graph, sizes) = (self.graph(), self.sizes());
         let parent = self.groups.0;
         (1..tiles).fold(graph.number(1.0), |tile, number| {
-            let first = sizes.iter().map(|n| R::of((number * (n / tiles) + number.min(n % tiles)) as f64)).collect();
+            let first: Buffer<R> = sizes.iter().map(|n| R::of((number * (n / tiles) + number.min(n % tiles)) as f64)).collect();
             self.all.residuals.push(first);
             let first = graph.residual(self.all.residuals.len() as u32 - 1, parent, 1);
             let among = self.among_first(rows, order, first);

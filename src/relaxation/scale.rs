@@ -2,11 +2,17 @@
 //! suits all comparisons. No gradient passes through it.
 
 use super::{Number, Relaxed};
+use crate::buffer::Buffer;
 use crate::program::{Domain, Graph, Lanes, Machine, Slot, Value};
 use std::sync::Arc;
 
 /// The scale of each gap, by setting. A gap of one row, or equal in all rows, has scale 1.
-pub fn scales<R: Lanes>(relaxed: &Relaxed<R>, residuals: &Arc<Vec<Vec<R>>>, parameters: &[Vec<R>], temperature: f64) -> Vec<(Slot, f64)> {
+pub fn scales<R: Lanes>(
+    relaxed: &Relaxed<R>,
+    residuals: &Arc<Vec<Buffer<R>>>,
+    parameters: &[Vec<R>],
+    temperature: f64,
+) -> Vec<(Slot, f64)> {
     let mut known: Vec<(Slot, f64)> = vec![];
     let mut wide = None;
     // A gap may lie over softer ones: they come first, and their scales are set by then.
@@ -22,7 +28,7 @@ pub fn scales<R: Lanes>(relaxed: &Relaxed<R>, residuals: &Arc<Vec<Vec<R>>>, para
         let scale = match product {
             Some(pairs) => {
                 let doubled = || Arc::new(residuals.iter().map(|column| column.iter().map(|x| x.wide()).collect()).collect());
-                let residuals: &Arc<Vec<Vec<f64>>> = wide.get_or_insert_with(doubled);
+                let residuals: &Arc<Vec<Buffer<f64>>> = wide.get_or_insert_with(doubled);
                 let mut machine = start.machine(residuals, &moments(graph, first, presence_of_first, pairs));
                 machine.run();
                 let [weight, mean, first, second] = [0, 1, 2, 3].map(|output| machine.output(output)[0]);
@@ -52,7 +58,7 @@ pub(super) struct Start<'a, R> {
 
 impl<R: Lanes> Start<'_, R> {
     /// A machine of these outputs that is ready to run there.
-    pub(super) fn machine<S: Lanes>(&self, residuals: &Arc<Vec<Vec<S>>>, outputs: &[Value]) -> Machine<S> {
+    pub(super) fn machine<S: Lanes>(&self, residuals: &Arc<Vec<Buffer<S>>>, outputs: &[Value]) -> Machine<S> {
         let mut machine = Machine::build(&self.relaxed.graph, residuals.clone(), outputs, false);
         for (slot, values) in self.parameters.iter().enumerate() {
             machine.parameter_mut(slot as Slot).iter_mut().zip(values).for_each(|(ours, value)| *ours = S::of(value.wide()));

@@ -101,7 +101,7 @@ impl<R: Lanes> Workplace<'_, R> {
         for (row, &p) in of_row.iter().enumerate() {
             of_partition[p as usize] = self.all.residuals[slot as usize][row];
         }
-        self.all.residuals.push(of_partition);
+        self.all.residuals.push(of_partition.into());
         Some(graph.residual(self.all.residuals.len() as u32 - 1, parent, 1))
     }
 

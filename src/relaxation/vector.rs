@@ -97,6 +97,10 @@ impl<R: Lanes> Workplace<'_, R> {
         if graph.width(label.value) != 1 || classes == 1 {
             return label;
         }
+        if let Some((x, index)) = graph.gathered(label.value) {
+            let found = self.one_hot(Number { value: x, ..label }, classes);
+            return Number { value: graph.gather(found.value, index), ..found };
+        }
         let number = graph.constant(label.value);
         let labels: Vec<f64> = match (number, graph.residual_slot(label.value)) {
             (Some(number), _) => vec![number],
@@ -116,7 +120,7 @@ impl<R: Lanes> Workplace<'_, R> {
         for (row, label) in labels.iter().enumerate() {
             vectors[row * classes + *label as usize] = R::ONE;
         }
-        self.all.residuals.push(vectors);
+        self.all.residuals.push(vectors.into());
         let value = graph.residual(self.all.residuals.len() as Slot - 1, graph.domain_of(label.value), classes);
         Number { value, ..label }
     }
@@ -130,7 +134,7 @@ impl<R: Lanes> Workplace<'_, R> {
         }
         let mut unit = vec![R::ZERO; length];
         unit[place] = R::ONE;
-        self.all.residuals.push(unit);
+        self.all.residuals.push(unit.into());
         let unit = graph.residual(self.all.residuals.len() as Slot - 1, ONE, length);
         let value = if rest == 1 { graph.dot(vector.value, unit) } else { graph.mat_trans_vec(vector.value, unit) };
         Number { value, ..vector }

@@ -52,7 +52,7 @@ pub(super) fn prepare(
 }
 
 fn answer(materialized: Materialized<f64>, columns: &[Column], settings: (Softness, f64)) -> Result<RecordBatch> {
-    let Materialized { pipeline, rows, answer: (answer, frozen), .. } = materialized;
+    let Materialized { pipeline, rows, answer: (answer, frozen), budget: _budget, .. } = materialized;
     let Prepared { relaxed, mut machine, .. } = prepare(&pipeline, rows, columns, settings)?;
     machine.run();
     let count = frozen.num_rows();

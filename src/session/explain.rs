@@ -6,7 +6,7 @@ use super::learn::{self, Column, Ready};
 use super::objective::{Answer, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::{Outcome, Session, train};
-use crate::algebra::{Grouping, Groups, Pipeline, ResidualKind, Source};
+use crate::algebra::{Grouping, Groups, Pipeline, ResidualKind, Rows, Source};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Kind, Relaxed};
 use crate::program::{Lanes, Machine, Slot};
@@ -108,6 +108,10 @@ struct Stages {
     /// Rows of the factors of each, and its groups.
     counts: Vec<(Vec<usize>, Option<usize>)>,
     plans: Vec<String>,
+    /// Rows of the sides of joins that are looked up.
+    looked_up: Vec<Vec<usize>>,
+    /// Bytes of the columns that are in files.
+    spilled: Vec<usize>,
 }
 
 impl Stages {
@@ -116,6 +120,8 @@ impl Stages {
             pipeline: materialized.pipeline.clone(),
             counts: materialized.rows.iter().map(|r| (r.factors.clone(), r.groups.as_ref().map(Groups::count))).collect(),
             plans: materialized.plans.iter().map(|p| p.0.clone()).collect(),
+            looked_up: materialized.rows.iter().map(|r| r.dimensions.iter().map(|d| d.rows).collect()).collect(),
+            spilled: materialized.rows.iter().map(Rows::spilled).collect(),
         }
     }
 
@@ -134,6 +140,16 @@ impl Stages {
                 _ => String::new(),
             };
             lines.push((stage.name.clone(), "frozen rows", format!("{}{grouping}", rows_of(factors))));
+            for rows in &self.looked_up[number] {
+                lines.push((stage.name.clone(), "looked up", format!("{rows} rows of one side of a join, each computed once")));
+            }
+            if self.spilled[number] > 0 {
+                lines.push((
+                    stage.name.clone(),
+                    "spilled",
+                    format!("{} bytes in temporary files, read in each step", self.spilled[number]),
+                ));
+            }
             let rounds = self.pipeline.stages.iter().filter(|s| s.origin == stage.origin).count();
             if rounds > 1 {
                 lines.push((stage.name.clone(), "rounds", rounds.to_string()));

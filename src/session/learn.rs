@@ -2,11 +2,12 @@
 
 use super::settings::{Clauses, resolution};
 use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
+use crate::buffer::Buffer;
 use crate::error::{Error, Place, Result};
 use crate::grammar::Length;
 use crate::program::{Graph, Lanes, Machine, Profile, Sampling, Slot, Value, gradient};
 use crate::relaxation::{self, Kept, Note, Number, Relaxed, STOPS, Softness};
-use crate::split::Materialized;
+use crate::split::{Budget, Materialized};
 use crate::training::{self, Program, Projection, Sample, Settings, Step, Steps};
 use std::sync::Arc;
 
@@ -25,12 +26,14 @@ pub(super) struct Column {
 pub(super) struct Ready<R> {
     pub program: Program<R>,
     pub relaxed: Relaxed<R>,
-    pub residuals: Arc<Vec<Vec<R>>>,
+    pub residuals: Arc<Vec<Buffer<R>>>,
     pub scales: Vec<(Slot, f64)>,
     /// Numbers of the columns that the gradient reaches.
     pub reached: Vec<usize>,
     /// Rows that one step goes over.
     pub rows: usize,
+    /// The memory of the residuals.
+    _budget: Budget,
 }
 
 /// What a run ends with.
@@ -49,7 +52,7 @@ pub(super) fn ready<R: Lanes>(
     temperature: f64,
     batch: bool,
 ) -> Result<Ready<R>> {
-    let Materialized { pipeline, rows, .. } = materialized;
+    let Materialized { pipeline, rows, budget, .. } = materialized;
     if batch && pipeline.outermost.is_none() {
         return Err(Error::new("BATCH needs a query with one outermost aggregate over rows")
             .hint("leave BATCH out, or write the objective as one aggregate: SELECT AVG(...) FROM ..."));
@@ -93,7 +96,7 @@ pub(super) fn ready<R: Lanes>(
         projection: columns[slot].projection,
     });
     let program = Program { machine, parameters: parameters.collect(), temperature: relaxed.temperature, sample };
-    Ok(Ready { program, relaxed, residuals, scales, reached, rows: most_rows })
+    Ok(Ready { program, relaxed, residuals, scales, reached, rows: most_rows, _budget: budget })
 }
 
 /// Whether a sample of the rows estimates the value over all rows: sums do, and quotients of sums nearly.
@@ -125,7 +128,7 @@ pub(super) fn start<R: Lanes>(columns: &[Column]) -> Vec<Vec<R>> {
 pub(super) fn begin<R: Lanes>(
     machine: &mut Machine<R>,
     relaxed: &Relaxed<R>,
-    residuals: &Arc<Vec<Vec<R>>>,
+    residuals: &Arc<Vec<Buffer<R>>>,
     columns: &[Column],
     (temperature, scales): (f64, Option<Vec<(Slot, f64)>>),
 ) -> Vec<(Slot, f64)> {

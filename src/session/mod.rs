@@ -54,6 +54,8 @@ pub struct Options {
     /// The database's folder, made when missing; without one the database is temporary.
     pub path: Option<PathBuf>,
     pub read_only: bool,
+    /// Bytes that sorts, joins and groups and the columns of a TRAIN may take; what is more goes to temporary files.
+    pub memory_limit: Option<usize>,
 }
 
 /// A database and the settings of one user of it.
@@ -64,6 +66,8 @@ pub struct Session {
     /// External tables, which end with the session.
     temporary: Arc<Temporary>,
     prepared: Prepared,
+    /// The context of the newest snapshot that a statement has read, until the settings change.
+    latest: std::sync::Mutex<Option<(i64, SessionContext)>>,
     /// Held by a statement that changes the database, from its snapshot to its commit.
     writing: Arc<Mutex<()>>,
     /// The number of this session's last run.
@@ -85,9 +89,10 @@ impl Session {
         };
         Ok(Self {
             database: Arc::new(database),
-            settings: query::settings()?,
+            settings: query::settings(options.memory_limit)?,
             temporary: Arc::default(),
             prepared: Prepared::default(),
+            latest: std::sync::Mutex::default(),
             writing: Arc::default(),
             runs: Mutex::default(),
         })
@@ -126,10 +131,27 @@ impl Session {
     pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
         async {
             let snapshot = self.database.snapshot().await?;
-            let context = catalog::context(&self.settings, &snapshot, &self.temporary, None)?;
+            let known = self.latest().as_ref().filter(|(version, _)| *version == snapshot.version()).map(|(_, context)| context.clone());
+            let context = match known {
+                Some(context) => context,
+                None => {
+                    let context = self.context_of(&snapshot)?;
+                    *self.latest() = Some((snapshot.version(), context.clone()));
+                    context
+                }
+            };
             Ok((context, snapshot))
         }
         .boxed()
+    }
+
+    /// A context that no other statement has.
+    fn context_of(&self, snapshot: &Snapshot) -> Result<SessionContext> {
+        catalog::context(&self.settings, snapshot, &self.temporary, None)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(i64, SessionContext)>> {
+        self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn plain(&self, statement: &PlainStatement, text: &str) -> Result<Outcome> {

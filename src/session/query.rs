@@ -10,6 +10,7 @@ use crate::error::{Error, Place, Result};
 use crate::grammar;
 use arrow::datatypes::DataType;
 use datafusion::execution::FunctionRegistry;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, cast, dml::CopyTo};
 use datafusion::optimizer::{Optimizer, OptimizerRule};
@@ -33,7 +34,7 @@ impl Prepared {
 }
 
 /// The context that a session's settings live in.
-pub(super) fn settings() -> Result<SessionContext> {
+pub(super) fn settings(memory_limit: Option<usize>) -> Result<SessionContext> {
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
@@ -43,7 +44,10 @@ pub(super) fn settings() -> Result<SessionContext> {
     let mut rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> = vec![Arc::new(Unnest), Arc::new(InLists)];
     let equal_keys = Arc::new(EqualKeys::default());
     rules.extend(Optimizer::new().rules.into_iter().map(|rule| if rule.name() == equal_keys.name() { equal_keys.clone() } else { rule }));
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_optimizer_rules(rules).build();
+    let runtime = RuntimeEnvBuilder::new();
+    let runtime = memory_limit.map_or(runtime.clone(), |bytes| runtime.with_memory_limit(bytes, 1.0)).build_arc()?;
+    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
+    let state = builder.with_default_features().with_optimizer_rules(rules).build();
     let mut context = SessionContext::new_with_state(state);
     context.register_expr_planner(Arc::new(Signed))?;
     super::functions(&context);
@@ -70,6 +74,7 @@ pub(super) async fn done(session: &Session, statement: &PlainStatement, tag: &st
 pub(super) async fn setting(session: &Session, statement: &PlainStatement, tag: &str) -> Result<Outcome> {
     let plan = session.settings.state().statement_to_plan(statement.clone()).await?;
     session.settings.execute_logical_plan(plan).await?;
+    *session.latest() = None;
     Ok(Outcome::Done(tag.into()))
 }
 
@@ -96,7 +101,7 @@ fn flat(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 pub(super) async fn prepare(session: &Session, name: &Ident, statement: &PlainStatement) -> Result<Outcome> {
-    let (context, _) = session.context().await?;
+    let context = session.context_of(&session.database.snapshot().await?)?;
     let plan = context.state().statement_to_plan(statement.clone()).await.map_err(|e| explained(e.into(), &context))?;
     context.execute_logical_plan(plan).await?;
     session.prepared.with(|known| known.insert(grammar::name(name), statement.clone()));
@@ -104,7 +109,7 @@ pub(super) async fn prepare(session: &Session, name: &Ident, statement: &PlainSt
 }
 
 pub(super) async fn execute(session: &Session, name: &ObjectName, statement: &PlainStatement) -> Result<Outcome> {
-    let (context, _) = session.context().await?;
+    let context = session.context_of(&session.database.snapshot().await?)?;
     let name = name.0.iter().filter_map(|part| part.as_ident()).map(grammar::name).collect::<Vec<_>>().join(".");
     let Some(prepared) = session.prepared.with(|known| known.get(&name).cloned()) else {
         return Err(Error::new(format!("there is no prepared statement '{name}'")).hint("PREPARE it first"));

@@ -20,6 +20,8 @@ use std::time::Instant;
 pub struct Command {
     pub database: Option<PathBuf>,
     pub read_only: bool,
+    /// In bytes.
+    pub memory_limit: Option<usize>,
     pub format: Option<Format>,
     /// `-c` and `-f`, in the order of the command line.
     pub scripts: Vec<Script>,
@@ -69,7 +71,8 @@ pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
 }
 
 async fn all(command: &Command) -> Result<(), Stop> {
-    let session = Session::open(Options { path: command.database.clone(), read_only: command.read_only }).await?;
+    let Command { database, read_only, memory_limit, .. } = command;
+    let session = Session::open(Options { path: database.clone(), read_only: *read_only, memory_limit: *memory_limit }).await?;
     let format = command.format.unwrap_or_default();
     for script in &command.scripts {
         match script {

@@ -1,8 +1,10 @@
 //! Runs every skeleton exactly once and hands its rows over as plain numbers.
 
+use super::column::{Budget, Incoming};
+use super::factor::{Wanted, factor};
 use super::{AnswerRows, Skeleton, Split};
-use crate::algebra::{Column, FactorGroups, Grouping, Groups, Numbers, Pipeline, ResidualKind, Rows, Source, Stage};
-use crate::error::{Error, Place, Result};
+use crate::algebra::{Dimension, FactorGroups, Grouping, Groups, Pipeline, Residual, Rows, Source, Stage};
+use crate::error::{Error, Result};
 use crate::program::Lanes;
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, Float64Array, LargeListArray, ListArray, RecordBatch, RecordBatchOptions,
@@ -13,7 +15,6 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, UInt32Type};
 use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{LogicalPlanBuilder, lit};
-use datafusion::physical_plan::displayable;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,6 +37,20 @@ pub struct Materialized<R> {
     pub answer: (AnswerRows, RecordBatch),
     /// What the exact engine ran for each stage, and how long it took.
     pub plans: Vec<(String, Seconds)>,
+    /// The memory that the rows take, as long as they do.
+    pub budget: Budget,
+}
+
+impl Skeleton {
+    /// Names of the columns that the exact engine reads again when the rows are there.
+    fn columns_that_stay(&self, stage: &Stage) -> HashSet<String> {
+        let mut stay: HashSet<String> = self.keys.iter().cloned().chain(self.unique.iter().map(|(name, _)| name.clone())).collect();
+        stay.extend(self.aggregates.iter().flat_map(|(e, _)| e.column_refs()).map(|c| c.name.clone()));
+        if matches!(stage.grouping, Grouping::Rows | Grouping::Partitions) {
+            stay.extend(self.table.kept().map(str::to_string));
+        }
+        stay
+    }
 }
 
 impl Split {
@@ -43,14 +58,14 @@ impl Split {
     pub async fn materialize<R: Lanes>(self, context: &SessionContext) -> Result<Materialized<R>> {
         let mut run = Run::new(&self, context);
         run.all().await?;
-        let Run { stages, places, rows, plans, frozen, .. } = run;
+        let Run { stages, places, rows, plans, frozen, budget, .. } = run;
         let last = rows.last().map_or(0, Rows::count);
         if last != 1 && self.answer.columns.is_empty() {
             return Err(Error::new(format!("a TRAIN objective has one row, this one has {last}"))
                 .hint("aggregate: SELECT SUM(...), AVG(...) or COUNT(*)"));
         }
         let pipeline = Pipeline { stages, outermost: self.pipeline.outermost.map(|stage| places[stage]) };
-        Ok(Materialized { pipeline, rows, answer: (self.answer, frozen), plans })
+        Ok(Materialized { pipeline, rows, answer: (self.answer, frozen), plans, budget })
     }
 }
 
@@ -65,13 +80,14 @@ pub(super) struct Run<'a, R> {
     plans: Vec<(String, Seconds)>,
     /// What later skeletons see of the stage that has just been run.
     pub frozen: RecordBatch,
+    budget: Budget,
 }
 
 impl<'a, R: Lanes> Run<'a, R> {
     fn new(split: &'a Split, context: &'a SessionContext) -> Self {
         let frozen = RecordBatch::new_empty(Arc::new(Schema::empty()));
         let places = vec![usize::MAX; split.skeletons.len()];
-        Self { split, context, stages: vec![], places, rows: vec![], plans: vec![], frozen }
+        Self { split, context, stages: vec![], places, rows: vec![], plans: vec![], frozen, budget: Budget::new(context) }
     }
 
     async fn all(&mut self) -> Result<()> {
@@ -92,7 +108,7 @@ impl<'a, R: Lanes> Run<'a, R> {
     pub async fn stage(&mut self, number: usize, round: usize) -> Result<()> {
         let (stage, skeleton) = (&self.split.pipeline.stages[number], &self.split.skeletons[number]);
         let start = Instant::now();
-        let (rows, plan, finished) = run(stage, skeleton, self.context).await?;
+        let (rows, plan, finished) = run(stage, skeleton, self.context, &mut self.budget).await?;
         if let Some(place) = self.split.single.get(&number)
             && rows.count() > 1
         {
@@ -123,25 +139,32 @@ impl<'a, R: Lanes> Run<'a, R> {
     }
 }
 
-async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionContext) -> Result<(Rows<R>, String, RecordBatch)> {
-    let (mut factors, mut shown) = (vec![], String::new());
+async fn run<R: Lanes>(
+    stage: &Stage,
+    skeleton: &Skeleton,
+    context: &SessionContext,
+    budget: &mut Budget,
+) -> Result<(Rows<R>, String, RecordBatch)> {
+    let (mut factors, mut columns, mut dimensions, mut shown) = (vec![], HashMap::new(), vec![], String::new());
+    let names = skeleton.plan.schema().fields().iter();
+    let residuals: Vec<Wanted> =
+        stage.residuals.iter().zip(names).map(|(r, f)| Wanted { name: f.name(), kind: r.kind, label: &r.name }).collect();
+    let stay = skeleton.columns_that_stay(stage);
     for plan in skeleton.factors(stage)? {
-        let plan = context.state().create_physical_plan(&plan).await?;
-        shown += &displayable(plan.as_ref()).indent(false).to_string();
-        let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
-        factors.push(concat_batches(&plan.schema(), &batches)?);
+        let found = factor::<R>(plan, &residuals, &stay, context, budget).await?;
+        let (number, first) = (factors.len(), dimensions.len());
+        columns.extend(found.columns.into_iter().map(|(name, of, column)| (name, (number, of.map(|d| first + d), column))));
+        dimensions.extend(found.dimensions.into_iter().map(|(rows, of_row)| Dimension { factor: number, rows, of_row }));
+        factors.push(found.rows);
+        shown += &found.plan;
     }
     let is_empty = factors.iter().any(|f| f.num_rows() == 0);
     if is_empty {
         factors = factors.into_iter().map(|f| f.slice(0, 0)).collect();
+        dimensions.clear();
     }
     within_bounds(stage, &factors)?;
-    let of = |name: &str| {
-        let found = factors.iter().position(|f| f.column_by_name(name).is_some());
-        found.ok_or_else(|| {
-            Error::new(format!("a skeleton lost its column {name}")).hint("this is a defect of the engine: please report the query")
-        })
-    };
+    let of = |name: &str| factors.iter().position(|f| f.column_by_name(name).is_some()).ok_or_else(|| lost(name));
     let grouped = stage.grouping.has_keys() || (stage.grouping == Grouping::Partitions && !skeleton.keys.is_empty());
     // Combinations with nothing are nothing, whichever factor is empty.
     let number = |factor: usize| if is_empty { 0 } else { factor };
@@ -162,14 +185,18 @@ async fn run<R: Lanes>(stage: &Stage, skeleton: &Skeleton, context: &SessionCont
         return Err(Error::new(format!("{} has {count} groups by its rows and {} by the exact engine", stage.name, finished.num_rows())));
     }
     skeleton.table.finish(&finished)?;
-    let mut columns = vec![];
-    for (residual, field) in stage.residuals.iter().zip(skeleton.plan.schema().fields()) {
-        let factor = of(field.name())?;
-        let array = &factors[factor][field.name().as_str()];
-        columns.push(column(array, number(factor), residual.kind).map_err(|e| e.at(Place::Expression(residual.name.clone())))?);
-    }
+    let of_residual = |(residual, field): (&Residual, &Arc<Field>)| match columns.remove(field.name()) {
+        Some(_) if is_empty => Incoming::<R>::new(residual.kind, field.data_type()).finish(0, None),
+        Some((factor, dimension, column)) => column.finish(factor, dimension),
+        None => Err(lost(field.name())),
+    };
+    let columns = stage.residuals.iter().zip(skeleton.plan.schema().fields()).map(of_residual).collect::<Result<_>>()?;
     let rows = if is_empty { vec![0] } else { factors.iter().map(RecordBatch::num_rows).collect() };
-    Ok((Rows { factors: rows, chosen: None, columns, groups }, shown, finished))
+    Ok((Rows { factors: rows, chosen: None, dimensions, columns, groups }, shown, finished))
+}
+
+fn lost(name: &str) -> Error {
+    Error::new(format!("a skeleton lost its column {name}")).hint("this is a defect of the engine: please report the query")
 }
 
 /// Rows are numbered in 32 bits, but for those of a cross product of which only sums are read.
@@ -266,22 +293,6 @@ async fn finished_rows(stage: &Stage, skeleton: &Skeleton, batch: &RecordBatch, 
     let plan = context.state().create_physical_plan(&plan.build()?).await?;
     let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
     Ok(concat_batches(&plan.schema(), &batches)?)
-}
-
-fn column<R: Lanes>(array: &ArrayRef, factor: usize, kind: ResidualKind) -> Result<Column<R>> {
-    let valid = (array.null_count() > 0).then(|| (0..array.len()).map(|i| R::truth(array.is_valid(i))).collect());
-    let numbers = match kind {
-        ResidualKind::Rows => Numbers::Index(index(array.as_primitive::<UInt32Type>())),
-        ResidualKind::Numbers | ResidualKind::Truth => {
-            let (values, dimensions) = reals(array)?;
-            Numbers::Real { dimensions, values }
-        }
-    };
-    Ok(Column { factor, numbers, valid })
-}
-
-fn index(array: &UInt32Array) -> Arc<[u32]> {
-    if array.null_count() == 0 { array.values().iter().copied().collect() } else { array.iter().map(|row| row.unwrap_or(0)).collect() }
 }
 
 /// Rows x elements, 0 where a row is NULL, and the shape of a row.

@@ -134,16 +134,26 @@ fn joined<'e>(factors: &mut Vec<LogicalPlan>, expressions: impl IntoIterator<Ite
 
 /// Whether an expression reads a factor. A sub-query may read anything, and what differs from call to call is for each pair.
 fn reads(e: &Expr, factor: &LogicalPlan) -> bool {
-    let anything = |e: &Expr| {
-        e.is_volatile_node()
-            || matches!(
-                e,
-                Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..)
-            )
-    };
+    any(e, |e| may_read_anything(e) || matches!(e, Expr::Column(c) if has(factor, c)))
+}
+
+/// Whether an expression reads nothing but its row, and is the same each time.
+pub(super) fn is_of_its_row(e: &Expr) -> bool {
+    !any(e, may_read_anything)
+}
+
+fn may_read_anything(e: &Expr) -> bool {
+    e.is_volatile_node()
+        || matches!(
+            e,
+            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::OuterReferenceColumn(..)
+        )
+}
+
+fn any(e: &Expr, is: impl Fn(&Expr) -> bool) -> bool {
     let mut found = false;
     let walked = e.apply(|e| {
-        found |= anything(e) || matches!(e, Expr::Column(c) if has(factor, c));
+        found |= is(e);
         Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found || walked.is_err()

@@ -71,7 +71,13 @@ impl<R: Lanes> Run<'_, R> {
         let rows = concat_batches(&all[0].schema(), &all)?;
         table.finish(&rows)?;
         let plan = format!("the rows of {} and of {} rounds", self.stages[stages[0]].name, stages.len() - 1);
-        self.push(number, 1, Rows { factors: vec![rows.num_rows()], chosen: None, columns: vec![], groups: None }, (plan, 0.0), rows);
+        self.push(
+            number,
+            1,
+            Rows { factors: vec![rows.num_rows()], chosen: None, dimensions: vec![], columns: vec![], groups: None },
+            (plan, 0.0),
+            rows,
+        );
         for output in &mut self.stages[self.places[number]].outputs {
             if let OutputValue::Stacked { stages: of, .. } = &mut output.value {
                 *of = stages.to_vec();

@@ -81,7 +81,9 @@ impl Run {
 }
 
 async fn open(database: &Path) -> Session {
-    Session::open(Options { path: Some(database.to_path_buf()), read_only: false }).await.unwrap_or_else(|e| panic!("{e}"))
+    Session::open(Options { path: Some(database.to_path_buf()), read_only: false, ..Default::default() })
+        .await
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The learned values of both tables.

@@ -134,10 +134,10 @@ async fn a_folder_keeps_its_tables_and_a_reader_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = Some(folder.path().join("db"));
     {
-        let s = Session::open(Options { path: path.clone(), read_only: false }).await.unwrap();
+        let s = Session::open(Options { path: path.clone(), read_only: false, ..Default::default() }).await.unwrap();
         run(&s, "CREATE TABLE t (w DOUBLE LEARNABLE DEFAULT 1 CHECK (w >= 0), v REAL[2] DEFAULT [1, 2]); INSERT INTO t DEFAULT VALUES; CREATE VIEW q AS SELECT w FROM t").await;
     }
-    let s = Session::open(Options { path, read_only: true }).await.unwrap();
+    let s = Session::open(Options { path, read_only: true, ..Default::default() }).await.unwrap();
     assert_eq!(rows(&s, "SELECT w, v FROM t").await, "1.0|[1.0, 2.0]");
     assert_eq!(rows(&s, "SELECT * FROM q").await, "1.0");
     assert_eq!(rows(&s, "SELECT bound FROM nabla.learnable_columns").await, ">= 0");

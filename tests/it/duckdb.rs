@@ -48,7 +48,7 @@ fn said(output: &Output) -> String {
 
 /// Tables of all that a database may hold, with a history of changes.
 async fn database(folder: &Path) -> Session {
-    let s = Session::open(Options { path: Some(folder.to_path_buf()), read_only: false }).await.unwrap();
+    let s = Session::open(Options { path: Some(folder.to_path_buf()), read_only: false, ..Default::default() }).await.unwrap();
     run(
         &s,
         "CREATE TABLE things (id BIGINT PRIMARY KEY, small SMALLINT, flag BOOLEAN, name TEXT NOT NULL, price DECIMAL(10, 2), d DATE,

@@ -476,10 +476,10 @@ async fn a_table_that_changes_under_a_run_stops_its_commit() {
 async fn a_read_only_database_does_not_train() {
     let folder = tempfile::tempdir().unwrap();
     let path = Some(folder.path().join("db"));
-    let s = Session::open(Options { path: path.clone(), read_only: false }).await.unwrap();
+    let s = Session::open(Options { path: path.clone(), read_only: false, ..Default::default() }).await.unwrap();
     run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1); INSERT INTO m DEFAULT VALUES").await;
     drop(s);
-    let s = Session::open(Options { path, read_only: true }).await.unwrap();
+    let s = Session::open(Options { path, read_only: true, ..Default::default() }).await.unwrap();
     fails(&s, "TRAIN MINIMIZE (SELECT SUM(a * a) FROM m)", &["open for reading only", "hint: "]).await;
     assert_eq!(rows(&s, "SELECT a FROM m").await, "1.0");
 }

@@ -134,7 +134,7 @@ impl Step {
     }
 
     /// Bytes that a row reads and writes in memory.
-    pub fn bytes<R>(&self) -> usize {
+    pub fn bytes_moved<R>(&self) -> usize {
         (self.segment.operands().into_iter().flatten().count() + 1) * size_of::<R>()
     }
 

@@ -5,6 +5,7 @@ use super::super::tests::numbers;
 use super::super::{Graph, Machine, ONE, Segments, Value, gradient};
 use super::pairs;
 use super::root::{self, Weighed};
+use crate::buffer::Buffer;
 use crate::scalar::Unary;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ fn check(name: &str, whole: bool, h: f64, make: &dyn Fn(&Graph, Value, Value, Se
     let graph = Graph::new();
     let rows: usize = LENGTHS.iter().sum();
     let (child, parent) = (graph.domain("rows", rows), graph.domain("segments", LENGTHS.len()));
-    let of: Arc<[u32]> = LENGTHS.iter().enumerate().flat_map(|(p, n)| vec![p as u32; *n]).collect();
+    let of: Buffer<u32> = LENGTHS.iter().enumerate().flat_map(|(p, n)| vec![p as u32; *n]).collect();
     let segments = if whole { Segments::All(child) } else { Segments::Of(graph.index(child, parent, of)) };
     let (s, v) = (graph.parameter(0, child, 1), graph.parameter(1, child, 1));
     let w = graph.unary(Unary::Sigmoid, v);
@@ -34,7 +35,7 @@ fn check(name: &str, whole: bool, h: f64, make: &dyn Fn(&Graph, Value, Value, Se
     };
     let outputs: Vec<Value> = [objective].into_iter().chain(gradient(&graph, objective, &[s, v]).into_iter().flatten()).collect();
     let some = LENGTHS.iter().map(|n| f64::from(*n > 0)).collect();
-    let residuals = Arc::new(vec![numbers(5, rows), numbers(6, LENGTHS.len()), some]);
+    let residuals = Arc::new([numbers(5, rows), numbers(6, LENGTHS.len()), some].map(Buffer::from).into());
     let mut machine = Machine::<f64>::build(&graph, residuals, &outputs, false);
     let start = [numbers(7, rows), numbers(8, rows)];
     for slot in 0..2 {
@@ -137,7 +138,7 @@ fn a_machine_that_selects_gives_the_same_for_samples_and_in_blocks() {
     let graph = Graph::new();
     let (rows, groups) = (80_000, 500);
     let (child, parent) = (graph.domain("rows", rows), graph.domain("groups", groups));
-    let of: Arc<[u32]> = (0..rows).map(|r| (r * groups / rows) as u32).collect();
+    let of: Buffer<u32> = (0..rows).map(|r| (r * groups / rows) as u32).collect();
     let segments = Segments::Of(graph.index(child, parent, of));
     let s = graph.parameter(0, child, 1);
     let w = graph.residual(0, child, 1);
@@ -151,7 +152,7 @@ fn a_machine_that_selects_gives_the_same_for_samples_and_in_blocks() {
     let weights: Vec<f64> = numbers(1, rows).iter().map(|x| x.abs()).collect();
     let values = numbers(2, rows);
     let build = |sampled: bool| {
-        let mut machine = Machine::<f64>::build(&graph, Arc::new(vec![weights.clone()]), &made, sampled);
+        let mut machine = Machine::<f64>::build(&graph, Arc::new(vec![weights.clone().into()]), &made, sampled);
         machine.parameter_mut(0).copy_from_slice(&values);
         machine
     };
@@ -186,7 +187,7 @@ fn what_goes_through_a_strip_is_what_is_written_out() {
     for (parents, most, empty) in [(5, 9, 1), (64, 3, 5), (200, 300, 70), (3000, 40, 1)] {
         // Parents without rows, also the first and the last; and grandparents.
         let length = |p: usize| if p < empty || p + empty >= parents || p % 7 == 3 { 0 } else { 1 + p * 31 % most };
-        let of: Arc<[u32]> = (0..parents).flat_map(|p| vec![p as u32; length(p)]).collect();
+        let of: Buffer<u32> = (0..parents).flat_map(|p| vec![p as u32; length(p)]).collect();
         let graph = Graph::new();
         let (child, parent, root) = (graph.domain("rows", of.len()), graph.domain("segments", parents), graph.domain("roots", 4));
         let (index, upwards) =
@@ -224,7 +225,7 @@ fn stacked_rows_are_a_vector_of_their_segment() {
         let graph = Graph::new();
         let rows = segments * length;
         let (child, parent) = (graph.domain("rows", rows), graph.domain("segments", segments));
-        let of: Arc<[u32]> = (0..rows).map(|r| (r / length) as u32).collect();
+        let of: Buffer<u32> = (0..rows).map(|r| (r / length) as u32).collect();
         let over = if segments == 1 { Segments::All(child) } else { Segments::Of(graph.index(child, parent, of)) };
         let (x, y) = (graph.parameter(0, child, 2), graph.parameter(1, ONE, 2));
         let product = graph.scale(graph.dot(x, y), x);
