@@ -70,6 +70,10 @@ impl Bench {
         self.runtime.block_on(run).unwrap_or_else(|e: nabladb::Error| panic!("{sql}\n{e}"))
     }
 
+    pub fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
     /// A table from columns, by way of a Parquet file, unless another work has made it.
     pub fn table(&self, name: &str, declaration: &str, columns: Vec<(&str, ArrayRef)>) {
         if !self.tables.borrow_mut().insert(name.to_string()) {

@@ -6,11 +6,13 @@
 //! cargo bench                    # all works, one thread
 //! cargo bench -- factorize       # those whose names begin so
 //! cargo bench -- growth          # a step over 1, 2, 4 and 8 times as many rows
+//! cargo bench -- exact           # TPC-H, opening, a point query, a commit; NABLA_BENCH_SCALE=0.1 for less
 //! NABLA_BENCH_THREADS=2 cargo bench
 //! NABLA_BENCH_PYTHON=venv/bin/python cargo bench    # a Python with PyTorch, for its side
 //! ```
 
 mod digit_sum;
+mod exact;
 mod factorize;
 mod growth;
 mod harness;
@@ -20,6 +22,7 @@ mod perceptron;
 mod rank;
 mod select;
 mod soft_join;
+mod star;
 mod threshold;
 mod torch;
 mod translate;
@@ -38,7 +41,7 @@ struct Work {
     torch: Option<(f64, usize)>,
 }
 
-const WORKS: [Work; 11] = [
+const WORKS: [Work; 12] = [
     Work { name: "factorize", run: factorize::work, goal: Some(1.3), torch: Some((15.0, 1)) },
     Work { name: "factorize_batch", run: factorize::in_batches, goal: Some(1.5), torch: Some((4.0, 1_000_209usize.div_ceil(4096))) },
     Work { name: "logistic", run: logistic::work, goal: Some(1.2), torch: Some((1.7, 1)) },
@@ -49,6 +52,7 @@ const WORKS: [Work; 11] = [
     Work { name: "digit_sum", run: digit_sum::work, goal: None, torch: Some((2.0, 30_000usize.div_ceil(64))) },
     Work { name: "translate", run: translate::work, goal: Some(1.5), torch: Some((3.0, 272_115usize.div_ceil(1024))) },
     Work { name: "soft_join", run: soft_join::work, goal: Some(1.3), torch: Some((1.5, 1)) },
+    Work { name: "star", run: star::work, goal: None, torch: None },
     Work { name: "uncertain_count", run: uncertain_count::work, goal: Some(1.5), torch: None },
 ];
 
@@ -64,6 +68,9 @@ fn main() {
     let threads = std::env::var("NABLA_BENCH_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(1);
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global().expect("the pool is not yet built");
     let bench = Bench::new();
+    if std::env::args().any(|argument| argument == "exact") {
+        return bench.wait(exact::table());
+    }
     let mut criterion = Criterion::default().configure_from_args();
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|c| name.starts_with(c.as_str()));
@@ -98,6 +105,9 @@ fn main() {
             shown(work.torch.map(|t| t.0), 1, ""),
         ];
         println!("| {} |", row.join(" | "));
+    }
+    if let (Some(ours), Some(joined)) = (bench.median("star nabla"), bench.median("star materialized")) {
+        println!("star over the joined rows: {:.1} ms, {:.1} times as long (goal 5)", joined * 1e3, joined / ours);
     }
     if let Some(ours) = bench.median("step nabla") {
         println!("| step | | {:.3} us | | 5 us | | | |", ours * 1e6);
