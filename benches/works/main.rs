@@ -108,7 +108,12 @@ fn main() {
     }
     for name in ["star_sum", "star"] {
         if let (Some(ours), Some(joined)) = (bench.median(&format!("{name} nabla")), bench.median(&format!("{name} materialized"))) {
-            println!("{name}: {:.3} ms, over the joined rows {:.1} ms, {:.1} times as long (goal 5)", ours * 1e3, joined * 1e3, joined / ours);
+            println!(
+                "{name}: {:.3} ms, over the joined rows {:.1} ms, {:.1} times as long (goal 5)",
+                ours * 1e3,
+                joined * 1e3,
+                joined / ours
+            );
         }
     }
     if let Some(ours) = bench.median("step nabla") {

@@ -96,6 +96,21 @@ fn wrong_usage_ends_with_status_2() {
 }
 
 #[test]
+fn a_memory_limit_has_a_unit_and_sends_rows_to_files() {
+    let script = "CREATE TABLE t AS SELECT CAST(value AS DOUBLE) AS x FROM generate_series(1, 300000); CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1);
+        INSERT INTO m DEFAULT VALUES; EXPLAIN TRAIN MINIMIZE (SELECT AVG(sin(m.a * t.x)) FROM t, m);";
+    for (limit, spills) in [("2MB", true), ("1.5 mb", true), ("2097152", true), ("1GB", false), ("4T", false)] {
+        let output = nabla(&["--memory-limit", limit, "-c", script], "");
+        assert_eq!(output.status.code(), Some(0), "{limit}: {}", err(&output));
+        assert_eq!(out(&output).contains("2400000 bytes in temporary files"), spills, "{limit}");
+    }
+    for limit in ["much", "-1MB", "3XB", "1.2.3GB"] {
+        let output = nabla(&["--memory-limit", limit, "-c", "SELECT 1"], "");
+        assert_eq!(output.status.code(), Some(2), "{limit}: {}", out(&output));
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_is_no_panic() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
     let sql = "SELECT value AS i FROM range(10000000)";
