@@ -41,7 +41,11 @@ impl Graph {
     /// The live part of each row that is read, times the sum of the frozen ones of the rows that read it.
     fn once_for_each(&self, term: &Term) -> Value {
         let sum = self.segment_sum(term.frozen.unwrap_or_else(|| self.number(1.0)), term.index);
-        if self.width(sum) == 1 { self.scale(sum, term.live) } else { self.multiply(sum, self.spread(term.live, self.width(sum))) }
+        match (self.width(sum), self.width(term.live)) {
+            (a, b) if a == b => self.multiply(sum, term.live),
+            (1, _) => self.scale(sum, term.live),
+            _ => self.scale(term.live, sum),
+        }
     }
 
     fn term(&self, x: Value, domain: Domain) -> Option<Term> {

@@ -30,6 +30,17 @@ impl Graph {
         }
     }
 
+    /// The residual columns that a value is computed from.
+    pub fn residuals_below(&self, value: Value) -> impl Iterator<Item = Slot> {
+        let (mut seen, mut stack) = (BTreeSet::new(), vec![value]);
+        while let Some(v) = stack.pop() {
+            if seen.insert(v) {
+                stack.extend(self.node(v).op.operands());
+            }
+        }
+        seen.into_iter().filter_map(|v| self.residual_slot(v))
+    }
+
     /// The numbers of values that depend on residuals alone.
     pub fn computed<R: Lanes>(&self, residuals: &mut Vec<Buffer<R>>, values: &[Value]) -> Vec<Vec<R>> {
         let given = Arc::new(std::mem::take(residuals));

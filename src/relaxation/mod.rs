@@ -293,7 +293,8 @@ impl<R: Lanes> Relaxer<R> {
         vec![self.graph.cells(rows, to, &parts)]
     }
 
-    /// A value that nothing learned reaches is computed once, here. A column over a cross product is not: it is never written out.
+    /// A value that nothing learned reaches is computed once, here. A column over a cross product is not: it is never written out; nor
+    /// is one of rows that are in files: it would be in memory.
     fn settle(&mut self, value: Value) -> Value {
         if self.graph.is_leaf(value) || !self.graph.is_frozen(value) {
             return value;
@@ -302,6 +303,9 @@ impl<R: Lanes> Relaxer<R> {
             let Some((x, index)) = self.graph.gathered(value) else { return value };
             let settled = self.settle(x);
             return self.graph.gather(settled, index);
+        }
+        if self.graph.residuals_below(value).any(|slot| self.residuals[slot as usize].is_spilled()) {
+            return value;
         }
         let numbers = self.graph.computed(&mut self.residuals, &[value]).remove(0);
         let (domain, width) = (self.graph.domain_of(value), self.graph.width(value));

@@ -56,6 +56,7 @@ pub(super) async fn factor<R: Lanes>(
     let wanted: Vec<Wanted> = here.into_iter().cloned().chain(rows).collect();
     let plan = context.state().create_physical_plan(&plan).await?;
     let shown = displayable(plan.as_ref()).indent(false).to_string();
+    let shown = dimensions.iter().fold(shown, |shown, dimension| shown + &dimension.plan);
     let (rows, mut incoming) = gather::<R>(plan, &wanted, stay, context, budget).await?;
     let of_row = incoming.split_off(wanted.len() - dimensions.len());
     let names = wanted.iter().map(|w| w.name.to_string());

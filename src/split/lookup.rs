@@ -15,6 +15,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, SubqueryAlias, ident,
 };
+use datafusion::physical_plan::displayable;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ pub(super) struct Dimension {
     pub columns: RecordBatch,
     /// The column of the joined rows with their row of it.
     pub row: String,
+    /// What the exact engine ran for it.
+    pub plan: String,
 }
 
 /// The plan with row numbers in place of those of `columns` that are of the rows of one smaller side of its joins, and these sides,
@@ -162,6 +165,7 @@ async fn run(side: &LogicalPlan, wanted: Vec<(String, Expr)>, number: usize, con
     let all: Vec<Expr> = all.chain(wanted.iter().map(|(name, e)| e.clone().alias(name))).collect();
     let plan = LogicalPlanBuilder::from(side.clone()).project(all)?.build()?;
     let plan = context.state().create_physical_plan(&plan).await?;
+    let shown = displayable(plan.as_ref()).indent(false).to_string();
     let batches = datafusion::physical_plan::collect(plan.clone(), context.task_ctx()).await?;
     let batch = concat_batches(&plan.schema(), &batches)?;
     let row = format!("row of side {number}");
@@ -174,7 +178,7 @@ async fn run(side: &LogicalPlan, wanted: Vec<(String, Expr)>, number: usize, con
     });
     let as_before: Vec<Expr> = as_before.chain([ident(&row)]).collect();
     let plan = LogicalPlanBuilder::scan("side", provider_as_source(table), None)?.project(as_before)?.build()?;
-    Ok((Dimension { columns, row }, plan))
+    Ok((Dimension { columns, row, plan: shown }, plan))
 }
 
 fn numbered(batch: &RecordBatch, name: &str) -> Result<RecordBatch> {

@@ -7,7 +7,7 @@ const STAR: &str = "
     CREATE TABLE customers AS SELECT CAST(value AS INT) AS id, sin(value) AS age, CASE WHEN value % 5 = 0 THEN NULL ELSE cos(value) END AS income,
         CAST(value % 3 AS INT) AS region, [sin(2 * value), cos(2 * value)] AS taste FROM generate_series(1, 40);
     CREATE TABLE products AS SELECT CAST(value AS INT) AS id, cos(3 * value) AS price, sin(value) AS size FROM generate_series(1, 15);
-    CREATE TABLE bias (product_id INT PRIMARY KEY, b DOUBLE LEARNABLE DEFAULT init_normal(0, 1));
+    CREATE TABLE bias (product_id INT PRIMARY KEY, b DOUBLE LEARNABLE DEFAULT init_normal(0, 1), e DOUBLE[2] LEARNABLE DEFAULT init_normal(0, 1));
     INSERT INTO bias (product_id) SELECT id FROM products;
     CREATE TABLE sales AS SELECT CAST(1 + value * 7 % 41 AS INT) AS customer_id, CAST(1 + value * 5 % 15 AS INT) AS product_id,
         sin(5 * value) AS amount, CAST(value % 2 AS DOUBLE) AS returned FROM generate_series(1, 500);
@@ -19,12 +19,13 @@ const STAR: &str = "
         FROM sales s JOIN customers c ON c.id = s.customer_id JOIN products p ON p.id = s.product_id;";
 
 /// A query over `f`, with every column of the join, and what it is to find in the program.
-const OBJECTIVES: [&str; 6] = [
+const OBJECTIVES: [&str; 7] = [
     "SELECT AVG(bce(sigmoid(m.a * f.age + m.p * f.price + m.i * f.income + m.c + m.a * f.size), f.returned)) FROM f, m",
     "SELECT AVG(power(m.a * f.age + b.b + inner_product(f.taste, m.t) - f.amount, 2)) FROM f JOIN bias b USING (product_id), m",
     "SELECT SUM(f.amount) / COUNT(*) FROM f, m WHERE f.age > m.a AND f.amount IS NOT NULL",
     "SELECT SUM(m.a * f.age * f.amount) FROM f, m",
     "SELECT SUM(power(g.s, 2)) FROM (SELECT f.region, SUM(exp(m.a * f.age) * f.amount) AS s FROM f, m GROUP BY f.region) g",
+    "SELECT inner_product(SUM(array_scale(b.e, f.age)), SUM(array_scale(f.taste, m.a))) FROM f JOIN bias b USING (product_id), m",
     "SELECT AVG(cross_entropy(m.z, f.region)) FROM f, m",
 ];
 
