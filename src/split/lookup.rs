@@ -3,10 +3,10 @@
 //! (Learning over normalized data: Kumar, Naughton, Patel, SIGMOD 2015.)
 
 use super::product::is_of_its_row;
+use super::table::numbered;
 use crate::error::Result;
-use datafusion::arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, JoinType};
 use datafusion::datasource::{MemTable, provider_as_source};
@@ -179,15 +179,6 @@ async fn run(side: &LogicalPlan, wanted: Vec<(String, Expr)>, number: usize, con
     let as_before: Vec<Expr> = as_before.chain([ident(&row)]).collect();
     let plan = LogicalPlanBuilder::scan("side", provider_as_source(table), None)?.project(as_before)?.build()?;
     Ok((Dimension { columns, row, plan: shown }, plan))
-}
-
-fn numbered(batch: &RecordBatch, name: &str) -> Result<RecordBatch> {
-    let schema = batch.schema();
-    let fields = schema.fields().iter().cloned().chain([Arc::new(Field::new(name, DataType::UInt32, false))]);
-    let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..batch.num_rows() as u32));
-    let columns = batch.columns().iter().cloned().chain([numbers]).collect();
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns, &options)?)
 }
 
 /// The plan over sides that have been run, with the numbers of their rows.

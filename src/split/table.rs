@@ -36,7 +36,7 @@ impl LiveTable {
     pub fn new(number: usize, schema: &str, name: &str, parameters: Vec<(String, usize)>, rows: &RecordBatch) -> Result<Self> {
         let frozen: Vec<usize> =
             (0..rows.num_columns()).filter(|i| !parameters.iter().any(|(p, _)| p == rows.schema().field(*i).name())).collect();
-        let batch = with_row_numbers(&rows.project(&frozen)?)?;
+        let batch = numbered(&rows.project(&frozen)?, ROW)?;
         let frozen = Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?);
         Ok(Self { number, schema: schema.to_string(), name: name.to_string(), parameters, rows: rows.num_rows(), frozen })
     }
@@ -54,12 +54,13 @@ impl LiveTable {
     }
 }
 
-fn with_row_numbers(batch: &RecordBatch) -> Result<RecordBatch> {
-    let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    fields.push(Arc::new(Field::new(ROW, DataType::UInt32, false)));
-    columns.push(Arc::new(UInt32Array::from_iter_values(0..batch.num_rows() as u32)));
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+/// The rows with one more column, of their numbers.
+pub(super) fn numbered(batch: &RecordBatch, name: &str) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let fields = schema.fields().iter().cloned().chain([Arc::new(Field::new(name, DataType::UInt32, false))]);
+    let numbers: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..batch.num_rows() as u32));
+    let columns = batch.columns().iter().cloned().chain([numbers]).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?)
 }
 
 /// The rows of a stage, known once it is materialized; those of the last round, where it is run in rounds.
@@ -117,7 +118,7 @@ impl StageTable {
 
     /// Gives the finished stage its rows: the columns of its schema but for the row numbers.
     pub fn finish(&self, rows: &RecordBatch) -> Result<()> {
-        let batch = with_row_numbers(&self.fitted(rows)?)?;
+        let batch = numbered(&self.fitted(rows)?, ROW)?;
         let table = MemTable::try_new(batch.schema(), vec![vec![batch]])?;
         *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(table));
         Ok(())

@@ -36,6 +36,12 @@ impl DataFolder {
     }
 }
 
+/// The DuckLake reader waits for its catalog on the thread of whoever asks. Tokio lets a task do so much and then makes it wait for its
+/// next turn, which does not come while its thread waits: what calls the reader must not be made to take turns.
+pub(super) fn without_turns<F: Future>(reading: F) -> impl Future<Output = F::Output> {
+    tokio::task::unconstrained(reading)
+}
+
 #[derive(Debug)]
 pub(super) struct StoredTable {
     pub rows: DuckLakeTable,
@@ -68,6 +74,6 @@ impl TableProvider for StoredTable {
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         state.runtime_env().register_object_store(self.folder.url.as_ref().as_ref(), self.folder.store.clone());
-        self.rows.scan(state, projection, filters, limit).await
+        without_turns(self.rows.scan(state, projection, filters, limit)).await
     }
 }

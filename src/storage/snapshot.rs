@@ -4,7 +4,7 @@
 use super::catalog::Catalog;
 use super::column::{CatalogColumn, Parts};
 use super::declaration::{self, Described, Tags};
-use super::provider::{DataFolder, StoredTable};
+use super::provider::{DataFolder, StoredTable, without_turns};
 use super::{ViewDefinition, file};
 use crate::error::{Error, Result};
 use crate::table::TableDefinition;
@@ -66,6 +66,10 @@ impl Snapshot {
     /// A provider that reads the rows of a table, in the order of their insertion where `target_partitions` is 1.
     /// A missing or damaged data file is an error here, not in the middle of a query.
     pub async fn provider(&self, schema: &str, name: &str) -> Result<Arc<dyn TableProvider>> {
+        without_turns(self.opened(schema, name)).await
+    }
+
+    async fn opened(&self, schema: &str, name: &str) -> Result<Arc<dyn TableProvider>> {
         let place = self.place(schema, name)?;
         let providers = || self.0.providers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = providers().get(&place.table_id) {
@@ -82,6 +86,10 @@ impl Snapshot {
 
     /// Reads every row of every table, and names all files that are missing or damaged.
     pub async fn check(&self) -> Result<()> {
+        without_turns(self.checked()).await
+    }
+
+    async fn checked(&self) -> Result<()> {
         let mut errors = Vec::new();
         for (table, place) in self.0.tables.iter().zip(&self.0.places) {
             let rows = self.open(place, &table.schema, &table.name)?;

@@ -179,3 +179,23 @@ async fn one_session_serves_several_tasks_and_loses_no_row() {
     }
     assert_eq!(rows(&s, "SELECT COUNT(*), MIN(i), MAX(i) FROM t").await, "8|10|17");
 }
+
+/// Tokio makes a task that has done much wait for its next turn, and the DuckLake reader holds the thread that would give it.
+#[test]
+fn a_task_that_plans_many_scans_without_a_pause_does_not_wait_for_itself() {
+    let (done, all_planned) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let s = session().await;
+            run(&s, "CREATE TABLE t (a INT); INSERT INTO t VALUES (1)").await;
+            let (context, _) = s.context().await.unwrap();
+            let plan = context.sql("SELECT a FROM t").await.unwrap().into_optimized_plan().unwrap();
+            for _ in 0..500 {
+                context.state().create_physical_plan(&plan).await.unwrap();
+            }
+        });
+        done.send(()).unwrap();
+    });
+    all_planned.recv_timeout(std::time::Duration::from_secs(120)).expect("the plans are made");
+}
