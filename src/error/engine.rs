@@ -13,6 +13,12 @@ impl From<DataFusionError> for Error {
         {
             return ours.clone();
         }
+        if let DataFusionError::ResourcesExhausted(message) = error.find_root() {
+            // What each operator holds comes before what none could be had for.
+            let missing = message.lines().last().unwrap_or_default().trim_start_matches("Error: ");
+            return Error::new(format!("the query needs more memory than its limit: {}", first_lower(missing)))
+                .hint("raise it: --memory-limit, or SET datafusion.runtime.memory_limit = '1G'");
+        }
         if let DataFusionError::Collection(errors) = error {
             return Error::all(errors.into_iter().map(Error::from)).unwrap_or_else(|| Error::new("the engine failed without a reason"));
         }

@@ -73,9 +73,20 @@ pub(super) async fn done(session: &Session, statement: &PlainStatement, tag: &st
 /// SET and RESET reach every later statement.
 pub(super) async fn setting(session: &Session, statement: &PlainStatement, tag: &str) -> Result<Outcome> {
     let plan = session.settings.state().statement_to_plan(statement.clone()).await?;
-    session.settings.execute_logical_plan(plan).await?;
+    session.settings.execute_logical_plan(plan).await.map_err(|e| unknown_setting(e.into()))?;
     *session.latest() = None;
     Ok(Outcome::Done(tag.into()))
+}
+
+fn unknown_setting(error: Error) -> Error {
+    let text = error.to_string();
+    if text.contains("\"memory_limit\"") {
+        error.hint("write SET datafusion.runtime.memory_limit = '512M'")
+    } else if text.contains("could not find config") {
+        error.hint("SHOW ALL lists the settings")
+    } else {
+        error
+    }
 }
 
 pub(super) async fn copy_to(session: &Session, statement: &PlainStatement) -> Result<Outcome> {

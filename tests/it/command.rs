@@ -104,6 +104,15 @@ fn a_memory_limit_has_a_unit_and_sends_rows_to_files() {
         assert_eq!(output.status.code(), Some(0), "{limit}: {}", err(&output));
         assert_eq!(out(&output).contains("2400000 bytes in temporary files"), spills, "{limit}");
     }
+    let join = "CREATE TABLE t AS SELECT value AS x FROM generate_series(1, 300000); SELECT COUNT(*) FROM t a JOIN t b ON a.x = b.x";
+    let output = nabla(&["--memory-limit", "2MB", "-c", join], "");
+    assert_eq!(output.status.code(), Some(1), "{}", out(&output));
+    let said = ["the query needs more memory than its limit: ", "hint: raise it: --memory-limit"];
+    assert!(said.iter().all(|s| err(&output).contains(s)), "{}", err(&output));
+    for (set, hint) in [("memory_limit = '1GB'", "datafusion.runtime.memory_limit"), ("nope = 1", "SHOW ALL")] {
+        let output = nabla(&["-c", &format!("SET {set}")], "");
+        assert!(err(&output).contains("hint: ") && err(&output).contains(hint), "{}", err(&output));
+    }
     for limit in ["much", "-1MB", "3XB", "1.2.3GB"] {
         let output = nabla(&["--memory-limit", limit, "-c", "SELECT 1"], "");
         assert_eq!(output.status.code(), Some(2), "{limit}: {}", out(&output));
