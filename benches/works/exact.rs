@@ -1,7 +1,7 @@
 //! What nothing learns: TPC-H through a database against plain DataFusion on the same files, opening a database of many tables,
 //! a point query in it, and a commit against writing its bytes.
 
-use crate::harness::{numbers, vectors};
+use crate::harness::{median, numbers, vectors, write};
 use datafusion::arrow::array::{ArrayRef, Int32Array, RecordBatch};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::file::properties::WriterProperties;
@@ -157,28 +157,19 @@ fn count(batches: &[RecordBatch]) -> usize {
     batches.iter().map(RecordBatch::num_rows).sum()
 }
 
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
-}
-
 fn generate(table: &str, scale: f64, path: &Path) {
     match table {
-        "region" => write(RegionArrow::new(RegionGenerator::new(scale, 1, 1)), path),
-        "nation" => write(NationArrow::new(NationGenerator::new(scale, 1, 1)), path),
-        "supplier" => write(SupplierArrow::new(SupplierGenerator::new(scale, 1, 1)), path),
-        "part" => write(PartArrow::new(PartGenerator::new(scale, 1, 1)), path),
-        "partsupp" => write(PartSuppArrow::new(PartSuppGenerator::new(scale, 1, 1)), path),
-        "customer" => write(CustomerArrow::new(CustomerGenerator::new(scale, 1, 1)), path),
-        "orders" => write(OrderArrow::new(OrderGenerator::new(scale, 1, 1)), path),
-        _ => write(LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)), path),
+        "region" => write(path, RegionArrow::new(RegionGenerator::new(scale, 1, 1)).map(batch)),
+        "nation" => write(path, NationArrow::new(NationGenerator::new(scale, 1, 1)).map(batch)),
+        "supplier" => write(path, SupplierArrow::new(SupplierGenerator::new(scale, 1, 1)).map(batch)),
+        "part" => write(path, PartArrow::new(PartGenerator::new(scale, 1, 1)).map(batch)),
+        "partsupp" => write(path, PartSuppArrow::new(PartSuppGenerator::new(scale, 1, 1)).map(batch)),
+        "customer" => write(path, CustomerArrow::new(CustomerGenerator::new(scale, 1, 1)).map(batch)),
+        "orders" => write(path, OrderArrow::new(OrderGenerator::new(scale, 1, 1)).map(batch)),
+        _ => write(path, LineItemArrow::new(LineItemGenerator::new(scale, 1, 1)).map(batch)),
     }
 }
 
-fn write<E: std::fmt::Debug>(mut batches: impl Iterator<Item = Result<RecordBatch, E>>, path: &Path) {
-    let first = batches.next().expect("a batch").expect("rows");
-    let mut writer = ArrowWriter::try_new(File::create(path).expect("a file"), first.schema(), None).expect("a writer");
-    writer.write(&first).expect("rows");
-    batches.for_each(|batch| writer.write(&batch.expect("rows")).expect("rows"));
-    writer.close().expect("a footer");
+fn batch<E: std::fmt::Debug>(made: Result<RecordBatch, E>) -> RecordBatch {
+    made.expect("rows")
 }

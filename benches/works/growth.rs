@@ -1,6 +1,6 @@
 //! How the time of a step grows with the rows: each work over 1, 2, 4 and 8 times as many.
 
-use crate::harness::{Bench, integers, numbers, reals};
+use crate::harness::{Bench, integers, median, numbers, reals};
 
 const FEWEST: usize = 250_000;
 const TIMES: [usize; 4] = [1, 2, 4, 8];
@@ -42,7 +42,7 @@ pub fn table(bench: &Bench) {
     ];
     println!("\n| a step over {FEWEST} rows, and more | 1x | 2x | 4x | 8x | most for twice the rows |\n|---|---|---|---|---|---|");
     for (name, objective) in works {
-        let times = TIMES.map(|times| median(bench, &format!("TRAIN {} USING adam (learning_rate => 0.001)", objective(times))));
+        let times = TIMES.map(|times| step(bench, &format!("TRAIN {} USING adam (learning_rate => 0.001)", objective(times))));
         let most = times.windows(2).map(|w| w[1] / w[0]).fold(0.0, f64::max);
         let shown: Vec<String> = times.iter().map(|s| format!("{:.2} ms", s * 1e3)).collect();
         println!("| {name} | {} | {most:.2} |", shown.join(" | "));
@@ -50,9 +50,7 @@ pub fn table(bench: &Bench) {
 }
 
 /// Of five times some steps.
-fn median(bench: &Bench, train: &str) -> f64 {
+fn step(bench: &Bench, train: &str) -> f64 {
     const STEPS: u64 = 8;
-    let mut times: Vec<f64> = (0..5).map(|_| bench.train(train, STEPS).as_secs_f64() / STEPS as f64).collect();
-    times.sort_by(f64::total_cmp);
-    times[2]
+    median((0..5).map(|_| bench.train(train, STEPS).as_secs_f64() / STEPS as f64).collect())
 }

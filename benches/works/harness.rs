@@ -81,7 +81,7 @@ impl Bench {
         }
         let batch = RecordBatch::try_from_iter(columns).expect("columns of one length");
         let path = self.folder.path().join(format!("{name}.parquet"));
-        write(&path, &batch);
+        write(&path, std::iter::once(batch));
         self.run(&format!("CREATE TABLE {name} ({declaration})"));
         self.run(&format!("INSERT INTO {name} SELECT * FROM '{}'", path.display()));
     }
@@ -149,11 +149,19 @@ impl Bench {
     }
 }
 
-fn write(path: &Path, batch: &RecordBatch) {
+/// A Parquet file of batches, of which there is one at the least.
+pub fn write(path: &Path, batches: impl Iterator<Item = RecordBatch>) {
+    let mut batches = batches.peekable();
+    let schema = batches.peek().expect("a batch").schema();
     let file = std::fs::File::create(path).expect("a file");
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), None).expect("a writer");
-    writer.write(batch).expect("rows");
+    let mut writer = ArrowWriter::try_new(file, schema, None).expect("a writer");
+    batches.for_each(|batch| writer.write(&batch).expect("rows"));
     writer.close().expect("a footer");
+}
+
+pub fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
 }
 
 pub fn reals(values: &[f32]) -> ArrayRef {

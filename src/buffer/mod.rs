@@ -59,20 +59,6 @@ impl<T> Buffer<T> {
             all
         })
     }
-
-    /// The numbers, to change; a copy where others have them too, or a file.
-    pub fn to_mut(&mut self) -> &mut Vec<T>
-    where
-        T: Clone,
-    {
-        if self.is_spilled() {
-            self.0 = Held::Memory(Arc::new(self.to_vec()));
-        }
-        match &mut self.0 {
-            Held::Memory(numbers) => Arc::make_mut(numbers),
-            Held::File(_) => unreachable!("they are in memory now"),
-        }
-    }
 }
 
 impl<T> Deref for Buffer<T> {
