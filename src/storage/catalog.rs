@@ -33,7 +33,7 @@ const FIRST_SNAPSHOT: &str = "
 /// How long a statement waits for another process that is committing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One connection to the catalog. A transaction that its owner abandoned is rolled back before the next one begins.
+/// One connection to the catalog. A transaction that its owner abandoned is rolled back before the next one begins (`settle`).
 pub(super) struct Catalog {
     path: PathBuf,
     connection: SqliteConnection,
@@ -102,12 +102,15 @@ impl Catalog {
     }
 
     pub(super) async fn begin(&mut self, how: &'static str) -> Result<()> {
-        if self.in_transaction {
-            self.rollback().await?;
-        }
+        self.settle().await?;
         self.script(how).await?;
         self.in_transaction = true;
         Ok(())
+    }
+
+    /// Ends a transaction that its owner abandoned.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        if self.in_transaction { self.rollback().await } else { Ok(()) }
     }
 
     pub(super) async fn commit(&mut self) -> Result<()> {

@@ -76,10 +76,16 @@ impl Database {
     pub async fn snapshot(&self) -> Result<Snapshot> {
         let mut open = self.open.lock().await;
         let Open { catalog, latest } = &mut *open;
+        catalog.settle().await?;
+        if let Some(snapshot) = latest
+            && snapshot.version() == newest(catalog).await?
+        {
+            return Ok(snapshot.clone());
+        }
         catalog.begin("BEGIN").await?;
-        let current = self.current(catalog, latest).await;
+        let loaded = self.load(catalog).await;
         catalog.rollback().await?;
-        current
+        Ok(latest.insert(loaded?).clone())
     }
 
     /// Commits all changes as one version, or none of them, and returns the version's number. Without changes there is no new one.
@@ -96,15 +102,9 @@ impl Database {
         commit::commit(&mut open.catalog, &self.folder, durable, changes, &message).await
     }
 
-    async fn current(&self, catalog: &mut Catalog, latest: &mut Option<Snapshot>) -> Result<Snapshot> {
-        let (version,): (i64,) = catalog.one(sqlx::query_as("SELECT MAX(snapshot_id) FROM ducklake_snapshot")).await?;
-        match latest {
-            Some(snapshot) if snapshot.version() == version => Ok(snapshot.clone()),
-            _ => {
-                let snapshot = Snapshot::load(catalog, version, self.reader.clone()).await?;
-                Ok(latest.insert(snapshot).clone())
-            }
-        }
+    async fn load(&self, catalog: &mut Catalog) -> Result<Snapshot> {
+        let version = newest(catalog).await?;
+        Snapshot::load(catalog, version, self.reader.clone()).await
     }
 
     async fn open_existing(path: &Path, access: Access, temporary: Option<TempDir>) -> Result<Self> {
@@ -161,6 +161,11 @@ impl Database {
         catalog.run(sqlx::query("INSERT INTO ducklake_metadata (key, value) VALUES ('data_path', ?)").bind(here)).await?;
         catalog.commit().await
     }
+}
+
+async fn newest(catalog: &mut Catalog) -> Result<i64> {
+    let (version,): (i64,) = catalog.one(sqlx::query_as("SELECT MAX(snapshot_id) FROM ducklake_snapshot")).await?;
+    Ok(version)
 }
 
 /// What lies where a database is to be opened.

@@ -17,6 +17,7 @@
 //! What the catalog has no column for (learnable columns, dimensions, defaults, bounds, keys, checks) are tags of tables and columns,
 //! listed in `declaration`. How a commit is atomic is told in `commit`.
 
+mod cached;
 mod catalog;
 mod column;
 mod commit;

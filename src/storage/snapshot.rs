@@ -1,6 +1,7 @@
 //! What the database holds at one version: definitions, views, and providers that read the rows.
 //! It never hears of changes or locks.
 
+use super::cached::Cached;
 use super::catalog::Catalog;
 use super::column::{CatalogColumn, Parts};
 use super::declaration::{self, Described, Tags};
@@ -102,7 +103,8 @@ impl Snapshot {
 
     fn open(&self, place: &Place, schema: &str, name: &str) -> Result<DuckLakeTable> {
         let Reader { catalog, folder, .. } = &self.0.reader;
-        DuckLakeTable::new(place.table_id, name, catalog.clone(), self.0.version, folder.url.clone(), place.folder.clone())
+        let catalog = Arc::new(Cached::new(catalog.clone()));
+        DuckLakeTable::new(place.table_id, name, catalog, self.0.version, folder.url.clone(), place.folder.clone())
             .map_err(|e| unreadable(schema, name, e))
     }
 
