@@ -22,7 +22,7 @@
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
 //! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |
-//! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio async_trait |
+//! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio bytes futures async_trait |
 //! | algebra | our own operators and expressions, plain data | scalar buffer | - |
 //! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program buffer | datafusion async_trait futures |
 //! | relaxation | one file per relaxed operator | algebra program scalar buffer | - |

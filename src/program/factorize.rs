@@ -21,6 +21,10 @@ impl Graph {
         self.0.borrow_mut().is_sampled = true;
     }
 
+    pub fn is_sampled(&self) -> bool {
+        self.0.borrow().is_sampled
+    }
+
     /// The sum over all rows of a domain, if it is one over the rows that these read.
     pub(super) fn factorized_total(&self, x: Value, domain: Domain) -> Option<Value> {
         let term = self.term(x, domain)?;
@@ -49,7 +53,7 @@ impl Graph {
     }
 
     fn term(&self, x: Value, domain: Domain) -> Option<Term> {
-        if self.0.borrow().is_sampled || self.is_product(domain) || self.is_frozen(x) {
+        if self.is_sampled() || self.is_product(domain) || self.is_frozen(x) {
             return None;
         }
         let gathered = |v: Value| self.gathered(v).filter(|(live, index)| self.reads_few(*live, *index));

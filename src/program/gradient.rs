@@ -19,7 +19,10 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
     match SharedSums::find(graph, &outer, objective, parameters) {
         Some(sums) => sums.gradient(parameters),
         None => {
-            let adjoints = outer.run(objective, one, &|_| false, &total);
+            // A sum is made without what is known late only where no other adjoint waits for it.
+            let ends_here = parameters.iter().all(|p| graph.domain_of(*p) == ONE);
+            let soon = |g: &Graph, x: Value, domain: Domain| g.total_of_terms(x, domain).unwrap_or_else(|| total(g, x, domain));
+            let adjoints = outer.run(objective, one, &|_| false, if ends_here { &soon } else { &total });
             parameters.iter().map(|p| adjoints.get(p).copied()).collect()
         }
     }

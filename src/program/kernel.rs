@@ -1,9 +1,9 @@
 //! The loops: each instruction over one chunk of rows, plain enough for the compiler to vectorize,
 //! compiled for several instruction sets and chosen when the program runs. Same arithmetic in each.
 
+use super::element::Element;
 use super::graph::Index;
 use super::map::compute;
-use super::matrix::Element;
 use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
 use super::profile::{Spent, clock, note};
@@ -14,7 +14,6 @@ use super::tile::{self, Extent, Planes, Tile};
 use crate::buffer::Number;
 use crate::scalar::Real;
 use multiversion::multiversion;
-use ndarray::LinalgScalar;
 use std::ops::Range;
 
 /// Rows that a block goes over.
@@ -25,7 +24,7 @@ pub enum Rows<'a> {
 }
 
 /// A number type with a compiled loop for each instruction set.
-pub trait Lanes: Sweeps + LinalgScalar + Number {
+pub trait Lanes: Sweeps + Element + Number {
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn run(workspace: &mut Workspace<Self>, pass: &Pass, view: &View<Self>, rows: Rows);

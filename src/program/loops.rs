@@ -69,14 +69,14 @@ pub(super) fn four_dots<R: Real>(a: [&[R]; 4], b: [&[R]; 4]) -> [R; 4] {
 #[inline(always)]
 pub(super) fn sum<R: Real>(x: &[R]) -> R {
     let mut lanes = [R::ZERO; LANE];
-    let chunks = x.chunks_exact(LANE);
+    let (x, x_rest) = x.as_chunks::<LANE>();
     let mut tail = R::ZERO;
-    for &x in chunks.remainder() {
+    for &x in x_rest {
         tail += x;
     }
-    for chunk in chunks {
+    for x in x {
         for i in 0..LANE {
-            lanes[i] += chunk[i];
+            lanes[i] += x[i];
         }
     }
     folded(lanes) + tail
@@ -141,17 +141,11 @@ pub(super) fn sum_of_products<R: Real>(a: &[R], b: &[R]) -> R {
         tail += x * y;
     }
     for (a, b) in a.iter().zip(b) {
-        lanes = plus_products(lanes, *a, *b);
+        for i in 0..LANE {
+            lanes[i] += a[i] * b[i];
+        }
     }
     folded(lanes) + tail
-}
-
-#[inline(always)]
-fn plus_products<R: Real, const N: usize>(mut sum: [R; N], a: [R; N], b: [R; N]) -> [R; N] {
-    for i in 0..N {
-        sum[i] += a[i] * b[i];
-    }
-    sum
 }
 
 /// The sums of `f(a, b)` and of `f(a, b) * weight`. Four chunks are added up before the partial sums are read and written.

@@ -1,13 +1,14 @@
 //! `map`: each operation over the rows of a chunk, elementwise or vector by vector.
 //! Its adjoint is again a map.
 
+use super::element::Element;
 use super::kernel::Workspace;
 use super::loops::{add_scaled, dot, four_dots, sum};
-use super::matrix::{Element, rows_times_matrix};
+use super::matrix::rows_times_matrix;
 use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, vectors};
 use super::schedule::Action;
-use crate::scalar::{Real, Unary};
+use crate::scalar::Real;
 
 #[inline(always)]
 pub(super) fn compute<R: Element>(
@@ -37,11 +38,7 @@ pub(super) fn compute<R: Element>(
         }
         Action::Degree(function, a, b, unit) => {
             let (a, b, unit) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1), flat(w, view, chunk, unit, 1)[0]);
-            match function {
-                Unary::LaplaceCdf => degrees(|x| Unary::LaplaceCdf.value(x), a, b, unit, out),
-                Unary::Sigmoid => degrees(|x| Unary::Sigmoid.value(x), a, b, unit, out),
-                other => unreachable!("{} of a margin is written out", other.name()),
-            }
+            R::degrees(function, a, b, unit, out);
         }
         Action::Product(a, b, c) => {
             let (a, b, c) = (flat(w, view, chunk, a, width), flat(w, view, chunk, b, width), flat(w, view, chunk, c, width));
@@ -188,26 +185,6 @@ fn multiply_add<R: Real>(a: &[R], b: &[R], c: &[R], out: &mut [R]) {
         let a = a[0];
         for ((o, &b), &c) in out.iter_mut().zip(b).zip(c) {
             *o = a * b + c;
-        }
-    }
-}
-
-/// f((a - b) * unit); a one-element slice stands for all lanes.
-#[inline(always)]
-fn degrees<R: Real>(f: impl Fn(R) -> R, a: &[R], b: &[R], unit: R, out: &mut [R]) {
-    if a.len() == out.len() && b.len() == out.len() {
-        for ((o, &a), &b) in out.iter_mut().zip(a).zip(b) {
-            *o = f((a - b) * unit);
-        }
-    } else if a.len() == out.len() {
-        let b = b[0];
-        for (o, &a) in out.iter_mut().zip(a) {
-            *o = f((a - b) * unit);
-        }
-    } else {
-        let a = a[0];
-        for (o, &b) in out.iter_mut().zip(b) {
-            *o = f((a - b) * unit);
         }
     }
 }

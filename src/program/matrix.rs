@@ -1,14 +1,9 @@
 //! Matrix products of all rows of a chunk with what is the same for all of them. The kernel is matrixmultiply's, by way of
 //! ndarray; it takes memory for its packed tiles at each call, and the processor decides in which order it adds.
 
-use crate::scalar::Real;
+use super::element::Element;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, LinalgScalar};
-
-/// Numbers that matrices are made of.
-pub(super) trait Element: Real + LinalgScalar {}
-
-impl<R: Real + LinalgScalar> Element for R {}
+use ndarray::{ArrayView2, ArrayViewMut2};
 
 /// Each row times a matrix of `width` columns, or, of `width` rows, its transpose. `rows` are `inner` numbers wide.
 pub(super) fn rows_times_matrix<R: Element>(rows: &[R], matrix: &[R], transposed: bool, [inner, width]: [usize; 2], out: &mut [R]) {

@@ -8,7 +8,7 @@
 
 use super::alignment::Alignment;
 use super::assembler::Assembler;
-use super::graph::{Domain, Graph, Index, Op, Value};
+use super::graph::{Domain, Graph, Index, ONE, Op, Value};
 use super::schedule::{Stage, Strip};
 use super::segment::Segments;
 use crate::scalar::Binary;
@@ -233,10 +233,12 @@ impl<'g> Plan<'g> {
         Some(parts)
     }
 
-    /// When a value can be read from memory. `aligned`: rows of the reader are those of the value, or belong to them in order.
+    /// When a value can be read from memory. `aligned`: rows of the reader are those of the value, or belong to them in order. The strip
+    /// over one row is the first of its level.
     fn ready(&self, v: Value, aligned: bool) -> Moment {
         let Moment { level, time } = self.moments[&v];
-        let behind = !aligned && !self.whole.contains(&v) && !self.graph.node(v).op.is_leaf();
+        let first = self.graph.domain_of(v) == ONE;
+        let behind = !aligned && !first && !self.whole.contains(&v) && !self.graph.node(v).op.is_leaf();
         Moment { level: level + u32::from(behind), time: time + u32::from(!self.is_available(v)) }
     }
 

@@ -1,10 +1,11 @@
 //! `segment_sum` and `total`: rows added up for each parent row, or all together. The adjoint is a gather.
 
+use super::element::Element;
 use super::graph::Index;
 use super::index::Places;
 use super::kernel::Workspace;
-use super::loops::{add_four_scaled, add_scaled, sum, sum_of_products, weighed_sums};
-use super::matrix::{Element, sum_of_outer_products};
+use super::loops::{add_four_scaled, add_scaled, weighed_sums};
+use super::matrix::sum_of_outer_products;
 use super::memory::View;
 use super::operand::{Chunk, Vectors, flat, number, places, vectors};
 use super::schedule::{Operand, Scatter, Term};
@@ -237,18 +238,18 @@ fn add_total<R: Element>(
 
 /// The sum over so many lanes; one number stands for all.
 #[inline(always)]
-fn all<R: Real>(a: &[R], lanes: usize) -> f64 {
-    sum(a).wide() * if a.len() == 1 { lanes as f64 } else { 1.0 }
+fn all<R: Element>(a: &[R], lanes: usize) -> f64 {
+    R::sum(a).wide() * if a.len() == 1 { lanes as f64 } else { 1.0 }
 }
 
 #[inline(always)]
-fn all_products<R: Real>(a: &[R], b: &[R], lanes: usize) -> f64 {
+fn all_products<R: Element>(a: &[R], b: &[R], lanes: usize) -> f64 {
     if a.len() == b.len() && a.len() == lanes {
-        sum_of_products(a, b).wide()
+        R::sum_of_products(a, b).wide()
     } else if a.len() == 1 {
         a[0].wide() * all(b, lanes)
     } else {
-        sum(a).wide() * b[0].wide()
+        R::sum(a).wide() * b[0].wide()
     }
 }
 

@@ -52,6 +52,21 @@ fn threshold(rows: usize) -> Case {
     Case { graph, parameters, residuals: columns(residuals), objective }
 }
 
+/// The mean of the fifth of the rows with the greatest scores: a ratio of two sums of what follows from a root.
+fn greatest(rows: usize) -> Case {
+    let graph = Graph::new();
+    let d = graph.domain("rows", rows);
+    let (x, y) = (graph.residual(0, d, 1), graph.residual(1, d, 1));
+    let (a, b) = (graph.parameter(0, ONE, 1), graph.parameter(1, ONE, 1));
+    let score = graph.add(graph.multiply(a, x), graph.multiply(b, y));
+    let unit = graph.number(4.0);
+    let theta = graph.root(Unary::LaplaceCdf, score, graph.number(1.0), graph.number(rows as f64 / 5.0), unit, Segments::All(d));
+    let member = graph.unary(Unary::LaplaceCdf, graph.multiply(graph.subtract(score, theta), unit));
+    let weight = graph.total(graph.multiply(member, graph.multiply(x, x)), d);
+    let objective = graph.divide(graph.total(graph.multiply(member, y), d), graph.add(weight, graph.number(1.0)));
+    Case { graph, parameters: vec![(a, 1), (b, 1)], residuals: columns(vec![numbers(7, rows), numbers(8, rows)]), objective }
+}
+
 /// Groups within groups, with a vector weight, a matrix, softmax pieces and noisy-or products.
 fn nested(rows: usize) -> Case {
     let graph = Graph::new();
@@ -195,8 +210,10 @@ fn gradients_are_central_differences() {
     for rows in [1usize, 3, 100, 5000] {
         factorize(rows.max(2), 31, 17).check("factorize");
         threshold(rows.max(2)).check("threshold");
+        greatest(rows).check("greatest");
         nested(rows.max(40)).check("nested");
     }
+    greatest(70_000).check("greatest in blocks");
     factorize(70_000, 31, 17).check("factorize in blocks");
     threshold(70_000).check("threshold in blocks");
     nested(70_000).check("nested in blocks");
@@ -210,6 +227,17 @@ fn a_ratio_of_sums_needs_one_pass_over_the_rows() {
     outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
     let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
     assert_eq!(machine.passes().filter(|p| p.domain != ONE).count(), 1, "{machine}");
+}
+
+#[test]
+fn what_is_known_after_a_root_is_summed_in_one_pass() {
+    let case = greatest(1000);
+    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let mut outputs = vec![case.objective];
+    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
+    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    let after_scores = machine.passes().filter(|p| p.domain != ONE).count() - 1;
+    assert_eq!(after_scores, 1, "{machine}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //! factor that varies fastest, and a group of rows of the others. The inner products of all its pairs are known before the first
 //! of them is gone over; what the pairs add to vectors of either side is added after the last.
 
+use super::element::Element;
 use super::graph::{Index, Value};
 use super::index::Rows;
-use super::matrix::{Element, rows_times_matrix, sum_of_outer_products};
+use super::matrix::{rows_times_matrix, sum_of_outer_products};
 use super::memory::View;
 use super::reduce::Sum;
 use std::ops::Range;

@@ -82,6 +82,9 @@ impl<R: Lanes> Workplace<'_, R> {
             if parent == ONE || here == ONE {
                 return at.one_row(value, parent, source.rows);
             }
+            if parent == here {
+                return at.spread(value, &along);
+            }
             let index = at.index(source.rows, parent);
             at.spread(graph.gather(value, index), &along)
         };

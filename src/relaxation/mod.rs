@@ -32,7 +32,7 @@ pub use candidates::{Kept, candidates};
 pub use laws::{RELAXATIONS, Relaxation};
 pub use scale::scales;
 
-use crate::algebra::{Expression, FactorGroups, Grouping, Groups, OutputValue, Parameter, Pipeline, Rows, Stage};
+use crate::algebra::{Expression, FactorGroups, Grouping, Groups, Input, Numbers, OutputValue, Parameter, Pipeline, Rows, Source, Stage};
 use crate::buffer::Buffer;
 use crate::error::{Error, Result};
 use crate::program::{Domain, Graph, Index, Lanes, ONE, Slot, Value};
@@ -164,6 +164,7 @@ pub fn relax<R: Lanes>(
         parameters: values,
         dimensions: parameters.iter().map(|p| p.dimensions.clone()).collect(),
         residuals: vec![],
+        columns: HashMap::new(),
         gaps: vec![],
         finished: vec![],
         twins: HashMap::new(),
@@ -204,6 +205,8 @@ struct Relaxer<R> {
     parameters: Vec<Value>,
     dimensions: Vec<Vec<usize>>,
     residuals: Vec<Buffer<R>>,
+    /// Those in memory, by their rows and width.
+    columns: HashMap<(Domain, usize), Vec<Slot>>,
     gaps: Vec<Gap>,
     finished: Vec<Finished>,
     /// The exact twin of a relaxed value, with `forward => 'exact'`.
@@ -244,7 +247,10 @@ struct Workplace<'s, R> {
 
 impl<R: Lanes> Relaxer<R> {
     fn enter<'s>(&'s mut self, stage: &'s Stage, number: usize, rows: Rows<R>, sampled: bool) -> Workplace<'s, R> {
-        let each: Vec<Domain> = rows.factors.iter().map(|count| self.graph.domain(&stage.name, *count)).collect();
+        let domain = |(factor, count): (usize, &usize)| {
+            self.rows_of_a_stage(stage, &rows, factor).unwrap_or_else(|| self.graph.domain(&stage.name, *count))
+        };
+        let each: Vec<Domain> = rows.factors.iter().enumerate().map(domain).collect();
         let (domain, along) = match &rows.chosen {
             None => {
                 let keyed = rows.groups.as_ref().and_then(Groups::of_one).map(|groups| groups.factor);
@@ -274,6 +280,24 @@ impl<R: Lanes> Relaxer<R> {
         });
         let (columns, indices, dimensions) = (HashMap::new(), HashMap::new(), HashMap::new());
         Workplace { all: self, stage, number, domain, rows, columns, indices, dimensions, factors, groups, sample_scale }
+    }
+
+    /// The domain of finished stages all of whose rows, in their order, are the rows of a factor. Where batches are drawn, each stage has
+    /// rows of its own.
+    fn rows_of_a_stage(&self, stage: &Stage, rows: &Rows<R>, factor: usize) -> Option<Domain> {
+        let domain_of = |input: &Input| if let Source::Stage(number) = input.source { self.finished[number].domain } else { ONE };
+        let is_same = |input: &Input| {
+            let column = &rows.columns[input.rows];
+            let in_order = |of: &Buffer<u32>| of.iter().enumerate().all(|(row, of)| row == *of as usize);
+            let all = matches!(&column.numbers, Numbers::Index(of) if of.len() == self.graph.rows(domain_of(input)) && in_order(of));
+            all && column.factor == factor && column.dimension.is_none() && column.valid.is_none()
+        };
+        let shared = |domain: Domain| {
+            let inputs = || stage.inputs.iter().filter(move |input| domain_of(input) == domain);
+            domain != ONE && !self.graph.is_product(domain) && inputs().all(is_same)
+        };
+        let mut domains = stage.inputs.iter().map(domain_of);
+        if self.graph.is_sampled() { None } else { domains.find(|domain| shared(*domain)) }
     }
 
     /// The indices from the rows of a stage to its groups, one after another.
@@ -312,10 +336,22 @@ impl<R: Lanes> Relaxer<R> {
         self.add_residual(numbers.into(), domain, width)
     }
 
+    /// Columns of the same numbers are one.
     fn add_residual(&mut self, numbers: Buffer<R>, domain: Domain, width: usize) -> Value {
+        let bits = |numbers: &Buffer<R>, known: &Buffer<R>| {
+            numbers.iter().zip(known.iter()).all(|(a, b)| a.wide().to_bits() == b.wide().to_bits())
+        };
+        let known = self.columns.entry((domain, width)).or_default();
+        let same = |slot: &&Slot| !numbers.is_spilled() && bits(&numbers, &self.residuals[**slot as usize]);
+        if let Some(slot) = known.iter().find(same) {
+            return self.graph.residual(*slot, domain, width);
+        }
         let slot = self.residuals.len() as Slot;
         if !numbers.all(|x| x.wide().is_finite()) {
             self.graph.can_be_infinite(slot);
+        }
+        if !numbers.is_spilled() {
+            known.push(slot);
         }
         self.residuals.push(numbers);
         self.graph.residual(slot, domain, width)

@@ -27,6 +27,7 @@ mod declare;
 mod file;
 pub mod history;
 mod lock;
+mod page_index;
 mod provider;
 mod rows;
 mod snapshot;

@@ -1,6 +1,7 @@
 //! A table's rows for DataFusion: the DuckLake reader's scan, over files that are found below the data folder.
 //! It never hears of definitions or changes.
 
+use super::page_index;
 use crate::error::{Error, Result};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -74,6 +75,6 @@ impl TableProvider for StoredTable {
         limit: Option<usize>,
     ) -> EngineResult<Arc<dyn ExecutionPlan>> {
         state.runtime_env().register_object_store(self.folder.url.as_ref().as_ref(), self.folder.store.clone());
-        without_turns(self.rows.scan(state, projection, filters, limit)).await
+        page_index::indexed(without_turns(self.rows.scan(state, projection, filters, limit)).await?)
     }
 }

@@ -116,6 +116,9 @@ steps!(f64, sgd_f64, adam_f64);
 /// Numbers whose gradient stays in the nearest cache while it is read twice.
 const CHUNK: usize = 1024;
 
+/// Partial sums side by side.
+const LANE: usize = 32;
+
 #[inline(always)]
 fn sgd<R: Real>(values: &mut [R], gradient: &[R], rate: R) -> f64 {
     let mut squares = 0.0;
@@ -145,11 +148,13 @@ fn adam<R: Real>(values: &mut [R], gradient: &[R], (m, v): &mut (Vec<R>, Vec<R>)
 
 #[inline(always)]
 fn sum_of_squares<R: Real>(gradient: &[R]) -> f64 {
-    let mut lanes = [R::ZERO; 16];
-    for part in gradient.chunks(16) {
-        for (l, &g) in lanes.iter_mut().zip(part) {
-            *l += g * g;
+    let (parts, rest) = gradient.as_chunks::<LANE>();
+    let mut lanes = [R::ZERO; LANE];
+    for part in parts {
+        for i in 0..LANE {
+            lanes[i] += part[i] * part[i];
         }
     }
-    lanes.iter().map(|l| l.wide()).sum()
+    let rest: f64 = rest.iter().map(|g| (*g * *g).wide()).sum();
+    lanes.iter().map(|l| l.wide()).sum::<f64>() + rest
 }

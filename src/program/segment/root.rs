@@ -1,17 +1,25 @@
-//! The root of a sum of degrees: bracketing, and Newton's steps within the bracket, until they are lost in the rounding of
-//! the degrees.
+//! The root of a sum of degrees: Newton's steps, within a bracket where the root of the step before is not near, until they are
+//! lost in the rounding of the degrees.
 
 use super::shape::{Cauchy, Exponential, Laplace, Linear, Logistic, Shape};
 use crate::scalar::{Real, Unary};
 use multiversion::multiversion;
+use rayon::prelude::*;
 use std::marker::PhantomData;
 
 /// Halvings that cross the range of double precision.
 const MOST_STEPS: usize = 2200;
+/// Newton's steps from a root that is near, each shorter than the temperature.
+const FEW_STEPS: usize = 3;
 
 /// Rows whose sums are partial.
-const BLOCK: usize = 256;
+const BLOCK: usize = 1024;
 const LANES: usize = 16;
+
+/// Rows that are worth a thread, and pieces that a long segment is cut into at the most: by its length alone, so that any number of
+/// threads gives the same bits.
+const PIECE: usize = 64 * BLOCK;
+const MOST_PIECES: usize = 64;
 
 /// The scores of a segment and their weights, where one weight may stand for all. What weighs nothing is not there.
 #[derive(Clone, Copy)]
@@ -33,10 +41,10 @@ pub trait Sweeps: Real {
     #[doc(hidden)]
     #[allow(private_interfaces)]
     fn extent(rows: Weighed<Self>) -> Extent;
-    /// `sum w F` and `sum w f` at theta.
+    /// `sum w F` and `sum w f` at theta. With `checks`, no numbers where a score is not finite.
     #[doc(hidden)]
     #[allow(private_interfaces)]
-    fn sums(shape: Unary, rows: Weighed<Self>, theta: Self, unit: Self) -> (f64, f64);
+    fn sums(shape: Unary, rows: Weighed<Self>, theta: Self, unit: Self, checks: bool) -> (f64, f64);
 }
 
 macro_rules! sweeps {
@@ -47,13 +55,15 @@ macro_rules! sweeps {
         }
 
         #[multiversion(targets("x86_64+avx512f+avx512dq+avx512vl+avx512bw", "x86_64+avx2+bmi2", "aarch64+neon"))]
-        fn $sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float) -> (f64, f64) {
-            match shape {
-                Unary::LaplaceCdf => add_up::<Laplace, $float>(rows, theta, unit),
-                Unary::CauchyCdf => add_up::<Cauchy, $float>(rows, theta, unit),
-                Unary::LinearCdf => add_up::<Linear, $float>(rows, theta, unit),
-                Unary::ExponentialCdf => add_up::<Exponential, $float>(rows, theta, unit),
-                _ => add_up::<Logistic, $float>(rows, theta, unit),
+        fn $sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float, checks: bool) -> (f64, f64) {
+            match (shape, checks) {
+                (Unary::LaplaceCdf, false) => add_up::<Laplace, $float, false>(rows, theta, unit),
+                (Unary::LaplaceCdf, true) => add_up::<Laplace, $float, true>(rows, theta, unit),
+                (Unary::CauchyCdf, _) => add_up::<Cauchy, $float, true>(rows, theta, unit),
+                (Unary::LinearCdf, _) => add_up::<Linear, $float, true>(rows, theta, unit),
+                (Unary::ExponentialCdf, _) => add_up::<Exponential, $float, true>(rows, theta, unit),
+                (_, false) => add_up::<Logistic, $float, false>(rows, theta, unit),
+                (_, true) => add_up::<Logistic, $float, true>(rows, theta, unit),
             }
         }
 
@@ -63,8 +73,8 @@ macro_rules! sweeps {
                 $extent(rows)
             }
             #[allow(private_interfaces)]
-            fn sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float) -> (f64, f64) {
-                $sums(shape, rows, theta, unit)
+            fn sums(shape: Unary, rows: Weighed<$float>, theta: $float, unit: $float, checks: bool) -> (f64, f64) {
+                $sums(shape, rows, theta, unit, checks)
             }
         }
     };
@@ -74,11 +84,14 @@ sweeps!(f32, extent_f32, sums_f32);
 sweeps!(f64, extent_f64, sums_f64);
 
 /// Theta with `sum w F((s - theta) unit) = target`. Minus infinity where all the weight does not reach the target,
-/// so that every degree is 1; infinity where nothing is to be reached. The search begins at `near`, the root of the step before,
+/// so that every degree is 1; infinity where nothing is to be reached. The search begins at `near`, where the steps before have led,
 /// if it can be one.
 pub(super) fn root<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: f64, near: f64) -> f64 {
     if target <= 0.0 {
         return f64::INFINITY;
+    }
+    if let Some(found) = from_near(shape, rows, target, unit, near) {
+        return found;
     }
     let Extent { whole, low, high, finite } = R::extent(rows);
     if whole == 0.0 || (target >= whole && shape != Unary::Exp) {
@@ -106,6 +119,24 @@ pub(super) fn root<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit:
     within(shape, rows, target, R::of(unit), [left, right].map(R::of), R::of(start)).wide()
 }
 
+/// `sum w F` and `sum w f` at theta, of one piece after another.
+fn sums<R: Sweeps>(shape: Unary, rows: Weighed<R>, theta: R, unit: R, checks: bool) -> (f64, f64) {
+    let n = rows.scores.len();
+    let piece = PIECE.max(n.div_ceil(MOST_PIECES).next_multiple_of(BLOCK));
+    let of = |begin: usize| {
+        let range = begin..n.min(begin + piece);
+        let weights = if rows.weights.len() == 1 { rows.weights } else { &rows.weights[range.clone()] };
+        R::sums(shape, Weighed { scores: &rows.scores[range], weights }, theta, unit, checks)
+    };
+    let mut parts = [(0.0, 0.0); MOST_PIECES];
+    let parts = &mut parts[..n.div_ceil(piece)];
+    match parts.len() {
+        0..4 => parts.iter_mut().enumerate().for_each(|(number, part)| *part = of(number * piece)),
+        _ => parts.par_iter_mut().enumerate().for_each(|(number, part)| *part = of(number * piece)),
+    }
+    parts.iter().fold((0.0, 0.0), |sums, part| (sums.0 + part.0, sums.1 + part.1))
+}
+
 /// A step of Newton's, in units of the temperature, after which no other is needed: its square is lost in the rounding of the
 /// degrees, or it is itself where the slope has jumps.
 fn last_step<R: Real>(shape: Unary) -> f64 {
@@ -115,11 +146,32 @@ fn last_step<R: Real>(shape: Unary) -> f64 {
     }
 }
 
+/// Where degrees are smooth and the root has moved a little, if it has. Where the weights do not reach the target there is none, and
+/// the steps do not become short.
+fn from_near<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: f64, near: f64) -> Option<f64> {
+    let is_smooth = !matches!(shape, Unary::LinearCdf | Unary::ExponentialCdf | Unary::Exp);
+    if !(is_smooth && near.is_finite() && unit > 0.0) {
+        return None;
+    }
+    let mut theta = R::of(near);
+    for number in 0..FEW_STEPS {
+        let (sum, slope) = sums(shape, rows, theta, R::of(unit), number == 0);
+        let step = (sum - target) / slope;
+        theta = R::of(theta.wide() + step / unit);
+        match step.abs() {
+            short if short <= last_step::<R>(shape) => return Some(theta.wide()),
+            near if near <= 1.0 => {}
+            _ => return None,
+        }
+    }
+    None
+}
+
 fn within<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: R, [mut left, mut right]: [R; 2], start: R) -> R {
     let (mut theta, mut best, mut miss) = (start.max(left).min(right), start, f64::INFINITY);
     let (mut before, half) = (right - left, R::of(0.5));
     for _ in 0..MOST_STEPS {
-        let (sum, slope) = R::sums(shape, rows, theta, unit);
+        let (sum, slope) = sums(shape, rows, theta, unit, false);
         let gap = sum - target;
         if gap.abs() < miss {
             (best, miss) = (theta, gap.abs());
@@ -143,7 +195,7 @@ fn within<R: Sweeps>(shape: Unary, rows: Weighed<R>, target: f64, unit: R, [mut 
         if next == theta || next <= left || next >= right {
             // The last places: the bracket's other end may be closer.
             let other = if gap > 0.0 { right } else { left };
-            let (sum, _) = R::sums(shape, rows, other, unit);
+            let (sum, _) = sums(shape, rows, other, unit, false);
             return if (sum - target).abs() < miss { other } else { best };
         }
         theta = next;
@@ -242,7 +294,7 @@ fn extent<R: Real>(rows: Weighed<R>) -> Extent {
     Extent { whole, low, high, finite: range.odd.iter().all(|x| *x == R::ZERO) }
 }
 
-struct Degrees<S, R> {
+struct Degrees<S, R, const CHECKS: bool> {
     theta: R,
     unit: R,
     degrees: [R; LANES],
@@ -250,22 +302,24 @@ struct Degrees<S, R> {
     shape: PhantomData<S>,
 }
 
-impl<S: Shape, R: Real> Fold<R> for Degrees<S, R> {
+impl<S: Shape, R: Real, const CHECKS: bool> Fold<R> for Degrees<S, R, CHECKS> {
     #[inline(always)]
+    #[expect(clippy::eq_op, reason = "the difference is 0 only of finite numbers")]
     fn add(&mut self, i: usize, s: R, w: R) {
+        // What weighs nothing is not there, whatever its score.
+        let (s, w) = (if w > R::ZERO { s } else { self.theta }, if w > R::ZERO { w } else { R::ZERO });
         let (degree, slope) = S::both((s - self.theta) * self.unit);
-        let is_there = w > R::ZERO;
-        self.degrees[i] += if is_there { w * degree } else { R::ZERO };
-        self.slopes[i] += if is_there { w * slope } else { R::ZERO };
+        self.degrees[i] += w * degree;
+        self.slopes[i] += w * slope + if CHECKS { s - s } else { R::ZERO };
     }
 }
 
 #[inline(always)]
-fn add_up<S: Shape, R: Real>(rows: Weighed<R>, theta: R, unit: R) -> (f64, f64) {
+fn add_up<S: Shape, R: Real, const CHECKS: bool>(rows: Weighed<R>, theta: R, unit: R) -> (f64, f64) {
     let (mut degree, mut slope) = (0.0, 0.0);
     for (s, w) in rows.blocks(&rows.same()) {
         let zero = [R::ZERO; LANES];
-        let mut sums = Degrees { theta, unit, degrees: zero, slopes: zero, shape: PhantomData::<S> };
+        let mut sums = Degrees::<S, R, CHECKS> { theta, unit, degrees: zero, slopes: zero, shape: PhantomData };
         fold(s, w, &mut sums);
         degree += sums.degrees.iter().map(|x| x.wide()).sum::<f64>();
         slope += sums.slopes.iter().map(|x| x.wide()).sum::<f64>();

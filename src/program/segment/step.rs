@@ -47,8 +47,8 @@ pub(in super::super) struct Scratch {
     pub decays: Vec<f64>,
     /// The rows of each segment of the block in the order of the last step, counted within the segment.
     pub order: Vec<u32>,
-    /// The root of each segment of the block at the last step, and the number of the first segment.
-    pub roots: Vec<f64>,
+    /// The root of each segment of the block at the last step and how far it moved there, and the number of the first segment.
+    pub roots: Vec<[f64; 2]>,
     pub first: usize,
 }
 
@@ -204,7 +204,8 @@ impl<R> Share<R> {
     /// Bytes of its own memory, but for its results.
     pub fn bytes(&self) -> usize {
         let scratch = &self.scratch;
-        (scratch.x.len() + scratch.y.len() + scratch.out.len() + scratch.decays.len() + scratch.roots.len()) * 8 + scratch.order.len() * 4
+        (scratch.x.len() + scratch.y.len() + scratch.out.len() + scratch.decays.len() + 2 * scratch.roots.len()) * 8
+            + scratch.order.len() * 4
     }
 }
 
@@ -230,7 +231,7 @@ impl Scratch {
             Segment::Pairs { shape, .. } => shape == Unary::LaplaceCdf,
             Segment::Chance { .. } | Segment::Rest { .. } => true,
         };
-        let roots = if matches!(segment, Segment::Root { .. }) { vec![f64::NAN; segments.len()] } else { vec![] };
+        let roots = if matches!(segment, Segment::Root { .. }) { vec![[f64::NAN; 2]; segments.len()] } else { vec![] };
         let order = if sorts { vec![u32::MAX; rows] } else { vec![] };
         let runs = matches!(segment, Segment::Pairs { shape: Unary::LaplaceCdf, .. });
         let decays = if runs { vec![0.0; rows] } else { vec![] };
@@ -307,17 +308,19 @@ impl<R: Lanes> Job<'_, R> {
         let (x, y, results) = (&mut x[..n], &mut y[..n], &mut results[..n]);
         match self.step.segment {
             Segment::Root { scores, weights, target, unit, shape } => {
-                let near = &mut roots[s - *first];
+                let [last, moved] = &mut roots[s - *first];
+                let near = if moved.is_finite() { *last + *moved } else { *last };
                 let (target, unit, same) = (one(target, s), one(unit, s), self.view.column(weights).numbers);
-                *near = match (in_place(scores), in_place(weights).or((same.len() == 1).then_some(same))) {
-                    (Some(scores), Some(weights)) => root::root(shape, Weighed { scores, weights }, target, unit, *near),
+                let theta = match (in_place(scores), in_place(weights).or((same.len() == 1).then_some(same))) {
+                    (Some(scores), Some(weights)) => root::root(shape, Weighed { scores, weights }, target, unit, near),
                     _ => {
                         load(scores, x);
                         load(weights, y);
-                        root::root(shape, Weighed { scores: &*x, weights: &*y }, target, unit, *near)
+                        root::root(shape, Weighed { scores: &*x, weights: &*y }, target, unit, near)
                     }
                 };
-                out[s - begin] = R::of(*near);
+                (*last, *moved) = (theta, theta - *last);
+                out[s - begin] = R::of(theta);
                 return;
             }
             Segment::Pairs { scores, amounts, unit, shape: Unary::LaplaceCdf, slope } => {
