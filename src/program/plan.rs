@@ -237,8 +237,10 @@ impl<'g> Plan<'g> {
     /// over one row is the first of its level.
     fn ready(&self, v: Value, aligned: bool) -> Moment {
         let Moment { level, time } = self.moments[&v];
-        let first = self.graph.domain_of(v) == ONE;
-        let behind = !aligned && !first && !self.whole.contains(&v) && !self.graph.node(v).op.is_leaf();
+        if self.graph.domain_of(v) == ONE && !self.is_available(v) {
+            return Moment { level, time: 0 };
+        }
+        let behind = !aligned && !self.whole.contains(&v) && !self.graph.node(v).op.is_leaf();
         Moment { level: level + u32::from(behind), time: time + u32::from(!self.is_available(v)) }
     }
 
