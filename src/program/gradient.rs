@@ -3,8 +3,10 @@
 
 use super::convolution::Part;
 use super::graph::{Domain, Graph, ONE, Op, Symbol, Value};
+use super::linear::Waits;
 use super::segment;
 use crate::scalar::{Binary, Slope, Unary};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// The gradient of a one-row, one-number objective with respect to each of `parameters`; `None` where it does not reach.
@@ -21,7 +23,10 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
         None => {
             // A sum is made without what is known late only where no other adjoint waits for it.
             let ends_here = parameters.iter().all(|p| graph.domain_of(*p) == ONE);
-            let soon = |g: &Graph, x: Value, domain: Domain| g.total_of_terms(x, domain).unwrap_or_else(|| total(g, x, domain));
+            let waits = RefCell::new(Waits::default());
+            let soon = |g: &Graph, x: Value, domain: Domain| {
+                g.total_of_terms(x, domain, &mut waits.borrow_mut()).unwrap_or_else(|| total(g, x, domain))
+            };
             let adjoints = outer.run(objective, one, &|_| false, if ends_here { &soon } else { &total });
             parameters.iter().map(|p| adjoints.get(p).copied()).collect()
         }

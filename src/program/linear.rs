@@ -4,10 +4,11 @@
 use super::graph::{Domain, Graph, ONE, Op, Value};
 use super::segment::Segments;
 use crate::scalar::{Binary, Unary};
-use std::collections::HashMap;
+use std::cell::Cell;
 
-/// Totals that one may become.
+/// Totals that one may become, and values that are looked at to find them.
 const MOST_TERMS: usize = 4;
+const MOST_VALUES: usize = 100;
 
 /// A number that is the same in all rows.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,16 +26,29 @@ struct Term {
 }
 
 /// For each value, how many passes over all rows of a domain have to end before it is known.
-type Waits = HashMap<Value, u32>;
+#[derive(Default)]
+pub(super) struct Waits(Vec<u32>);
+
+impl Waits {
+    fn of(&mut self, graph: &Graph, x: Value) -> u32 {
+        // Operands come before what is made of them.
+        for next in self.0.len()..=x.0 as usize {
+            let (next, op) = (Value(next as u32), graph.node(Value(next as u32)).op);
+            let below = if graph.is_frozen(next) { 0 } else { op.operands().map(|v| self.0[v.0 as usize]).max().unwrap_or(0) };
+            let ends_a_pass = matches!(op, Op::Total(..) | Op::Segment(_, Segments::All(_))) && !graph.is_frozen(next);
+            self.0.push(below + u32::from(ends_a_pass));
+        }
+        self.0[x.0 as usize]
+    }
+}
 
 impl Graph {
     /// The total over all rows as a sum of totals that are known earlier, each times what is known late; `None` where there is no such
     /// sum. A number that is added to the rows stays there: taken out, it would be the difference of two greater totals.
-    pub(super) fn total_of_terms(&self, x: Value, domain: Domain) -> Option<Value> {
-        let mut waits = Waits::new();
-        let late = self.wait(x, &mut waits);
-        let terms = if late == 0 { None } else { self.terms(x, late, &waits) }?;
-        let known_earlier = terms.iter().all(|term| self.wait(term.rest, &mut waits) < late);
+    pub(super) fn total_of_terms(&self, x: Value, domain: Domain, waits: &mut Waits) -> Option<Value> {
+        let late = waits.of(self, x);
+        let terms = if late == 0 { None } else { self.terms(x, late, waits, &Cell::new(MOST_VALUES)) }?;
+        let known_earlier = terms.iter().all(|term| waits.of(self, term.rest) < late);
         if !known_earlier || terms.len() > MOST_TERMS {
             return None;
         }
@@ -48,23 +62,12 @@ impl Graph {
         terms.into_iter().map(total).reduce(|a, b| self.add(a, b))
     }
 
-    fn wait(&self, x: Value, known: &mut Waits) -> u32 {
-        if let Some(&wait) = known.get(&x) {
-            return wait;
-        }
-        let op = self.node(x).op;
-        let below = if self.is_frozen(x) { 0 } else { op.operands().map(|v| self.wait(v, known)).max().unwrap_or(0) };
-        let ends_a_pass = matches!(op, Op::Total(..) | Op::Segment(_, Segments::All(_))) && !self.is_frozen(x);
-        let wait = below + u32::from(ends_a_pass);
-        known.insert(x, wait);
-        wait
-    }
-
-    fn terms(&self, x: Value, late: u32, waits: &Waits) -> Option<Vec<Term>> {
+    fn terms(&self, x: Value, late: u32, waits: &Waits, left: &Cell<usize>) -> Option<Vec<Term>> {
         use Binary::{Add, AndNot, Divide, Gate, Multiply, SigmoidBack, Subtract};
-        let is_late = |v: Value| waits[&v] >= late;
+        left.set(left.get().checked_sub(1)?);
+        let is_late = |v: Value| waits.0[v.0 as usize] >= late;
         let is_factor = |v: Value| self.domain_of(v) == ONE && self.width(v) == 1;
-        let of = |v: Value| self.terms(v, late, waits);
+        let of = |v: Value| self.terms(v, late, waits, left);
         // x, in which `operand` is the one late operand, and which is linear in it.
         let through = |operand: Value, make: &dyn Fn(Value) -> Value| {
             let rebuilt = |term: Term| Term { rest: make(term.rest), ..term };
