@@ -94,7 +94,12 @@ impl<R: Real> Sum<R> {
 
     /// Adds the sums of the blocks, in their order, into a column.
     pub fn deliver<'a>(blocks: impl Iterator<Item = &'a Sum<R>> + Clone, column: &mut [R]) {
-        if blocks.clone().any(|b| matches!(b, Sum::Total { .. })) {
+        let mut totals = blocks.clone().filter_map(|b| if let Sum::Total { sum, .. } = b { Some(sum) } else { None });
+        if let Some(first) = totals.next() {
+            if totals.next().is_none() {
+                column.iter_mut().zip(first).for_each(|(number, sum)| *number = R::of(*sum));
+                return;
+            }
             for (at, number) in column.iter_mut().enumerate() {
                 *number = R::of(blocks.clone().map(|b| b.total(at)).sum());
             }
