@@ -127,6 +127,14 @@ fn pairs(lengths: [usize; 3], written: bool) -> Case {
 }
 
 impl Case {
+    /// For the objective and its gradient.
+    fn machine(&self) -> Machine<f64> {
+        let values: Vec<Value> = self.parameters.iter().map(|p| p.0).collect();
+        let mut outputs = vec![self.objective];
+        outputs.extend(gradient(&self.graph, self.objective, &values).into_iter().flatten());
+        Machine::build(&self.graph, self.residuals.clone(), &outputs, false)
+    }
+
     /// The objective and its gradient.
     fn answer<R: Lanes>(&self) -> Vec<f64> {
         let values: Vec<Value> = self.parameters.iter().map(|p| p.0).collect();
@@ -176,10 +184,7 @@ fn a_cross_product_is_what_it_is_written_out() {
 fn a_cross_product_takes_no_memory_for_each_pair() {
     for rows in [900, 3600] {
         let case = pairs([rows, 800, 1], false);
-        let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-        let mut outputs = vec![case.objective];
-        outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
-        let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+        let machine = case.machine();
         assert!(machine.bytes() < rows * 800 * 4, "{}", machine.bytes());
     }
 }
@@ -222,20 +227,14 @@ fn gradients_are_central_differences() {
 #[test]
 fn a_ratio_of_sums_needs_one_pass_over_the_rows() {
     let case = threshold(1000);
-    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-    let mut outputs = vec![case.objective];
-    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
-    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    let machine = case.machine();
     assert_eq!(machine.passes().filter(|p| p.domain != ONE).count(), 1, "{machine}");
 }
 
 #[test]
 fn what_is_known_after_a_root_is_summed_in_one_pass() {
     let case = greatest(1000);
-    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-    let mut outputs = vec![case.objective];
-    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
-    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    let machine = case.machine();
     let after_scores = machine.passes().filter(|p| p.domain != ONE).count() - 1;
     assert_eq!(after_scores, 1, "{machine}");
 }
@@ -243,20 +242,14 @@ fn what_is_known_after_a_root_is_summed_in_one_pass() {
 #[test]
 fn a_sum_of_squares_needs_one_pass_over_the_rows() {
     let case = factorize(1000, 31, 17);
-    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-    let mut outputs = vec![case.objective];
-    outputs.extend(gradient(&case.graph, case.objective, &values).into_iter().flatten());
-    let machine = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false);
+    let machine = case.machine();
     assert_eq!(machine.passes().filter(|p| p.domain == case.graph.domain_of(case.graph.residual(0, Domain(1), 1))).count(), 1, "{machine}");
 }
 
 #[test]
 fn a_conjunction_costs_one_product_a_factor() {
     let case = threshold(1000);
-    let parameters: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
-    let mut outputs = vec![case.objective];
-    outputs.extend(gradient(&case.graph, case.objective, &parameters).into_iter().flatten());
-    let printed = Machine::<f64>::build(&case.graph, case.residuals.clone(), &outputs, false).to_string();
+    let printed = case.machine().to_string();
     assert_eq!(printed.matches("AddTotals { function: AndNot").count(), 3, "{printed}");
     assert_eq!(printed.matches("Product(").count(), 1, "{printed}");
     assert_eq!(printed.matches("SigmoidBack").count(), 0, "{printed}");
