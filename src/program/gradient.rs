@@ -21,7 +21,7 @@ pub fn gradient(graph: &Graph, objective: Value, parameters: &[Value]) -> Vec<Op
     match SharedSums::find(graph, &outer, objective, parameters) {
         Some(sums) => sums.gradient(parameters),
         None => {
-            // A sum is made without what is known late only where no other adjoint waits for it.
+            // A parameter of several rows needs the late pass anyway: then nothing is gained by taking it from the totals.
             let ends_here = parameters.iter().all(|p| graph.domain_of(*p) == ONE);
             let waits = RefCell::new(Waits::default());
             let soon = |g: &Graph, x: Value, domain: Domain| {

@@ -247,6 +247,22 @@ fn a_sum_of_squares_needs_one_pass_over_the_rows() {
 }
 
 #[test]
+fn a_batch_takes_one_pass_over_its_rows_and_no_other_rows() {
+    let case = factorize(1000, 31, 17);
+    let graph = &case.graph;
+    let d = graph.0.borrow().domains.iter().position(|d| d.name == "ratings").map(|d| Domain(d as u32)).expect("its rows");
+    // What depends on the size of the batch is computed for one row, before the pass.
+    let (scale, n) = (graph.setting().1, graph.count(d));
+    let objective = graph.multiply(scale, graph.divide(case.objective, n));
+    let values: Vec<Value> = case.parameters.iter().map(|p| p.0).collect();
+    let outputs: Vec<Value> = [objective].into_iter().chain(gradient(graph, objective, &values).into_iter().flatten()).collect();
+    let machine = Machine::<f64>::build(graph, case.residuals.clone(), &outputs, true);
+    assert_eq!(machine.passes().filter(|p| p.domain == d).count(), 1, "{machine}");
+    // A strip of several stages goes over whole ranges.
+    assert!(machine.strips().all(|strip| strip.spine == ONE || strip.stages.len() == 1), "{machine}");
+}
+
+#[test]
 fn a_conjunction_costs_one_product_a_factor() {
     let case = threshold(1000);
     let printed = case.machine().to_string();

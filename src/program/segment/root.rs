@@ -20,6 +20,8 @@ const LANES: usize = 16;
 /// threads gives the same bits.
 const PIECE: usize = 64 * BLOCK;
 const MOST_PIECES: usize = 64;
+/// Pieces that are not worth waking another thread for.
+const FEW_PIECES: usize = 3;
 
 /// The scores of a segment and their weights, where one weight may stand for all. What weighs nothing is not there.
 #[derive(Clone, Copy)]
@@ -131,7 +133,7 @@ fn sums<R: Sweeps>(shape: Unary, rows: Weighed<R>, theta: R, unit: R, checks: bo
     let mut parts = [(0.0, 0.0); MOST_PIECES];
     let parts = &mut parts[..n.div_ceil(piece)];
     match parts.len() {
-        0..4 => parts.iter_mut().enumerate().for_each(|(number, part)| *part = of(number * piece)),
+        0..=FEW_PIECES => parts.iter_mut().enumerate().for_each(|(number, part)| *part = of(number * piece)),
         _ => parts.par_iter_mut().enumerate().for_each(|(number, part)| *part = of(number * piece)),
     }
     parts.iter().fold((0.0, 0.0), |sums, part| (sums.0 + part.0, sums.1 + part.1))
