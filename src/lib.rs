@@ -19,7 +19,8 @@
 //! |---|---|---|---|
 //! | main | the command line | session shell | clap tokio |
 //! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline futures |
-//! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait |
+//! | blocking | the library's door for programs without `async` | session | arrow futures tokio |
+//! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait ndarray |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
 //! | table | tables, learnable columns, constraints, as DataFusion sees them | - | datafusion arrow rand_chacha rand_distr async_trait |
 //! | storage | tables <-> DuckLake; commit all or nothing; run history | table | datafusion datafusion_ducklake arrow object_store sqlx tempfile tokio bytes futures async_trait |
@@ -33,6 +34,7 @@
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 
 pub mod algebra;
+pub mod blocking;
 pub mod buffer;
 pub mod error;
 pub mod grammar;
@@ -47,4 +49,4 @@ pub mod table;
 pub mod training;
 
 pub use error::{Error, Result};
-pub use session::{Outcome, Session};
+pub use session::{Database, Options, Outcome, Parameter, Session, Step, ToValue, TrainHandle, Trained, Training, Value};

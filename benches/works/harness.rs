@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 /// Steps of a run that do not count, and how many do at the least.
 const COLD: u64 = 2;
 const STEADY: u64 = 10;
-/// Seconds that a run should take once it is known how long a step takes, and the most steps of it.
+/// Seconds that a run should take once it is known how long a step takes, the most steps of it, and how many samples share them.
 const RUN: f64 = 3.0;
 const LONGEST: u64 = 50_000;
+const SAMPLES: u64 = 10;
 
 /// Seconds a step, and how many steps were timed together, of each measured side by name.
 type Times = RefCell<Vec<(String, f64, u64)>>;
@@ -28,14 +29,13 @@ pub struct Bench {
     folder: tempfile::TempDir,
     times: Times,
     tables: RefCell<HashSet<String>>,
-    runs: RefCell<HashMap<String, Left>>,
+    runs: RefCell<HashMap<String, Run>>,
 }
 
-/// Of the last run of a statement, the steps that no sample has counted, and how many the next run has.
-#[derive(Default)]
-struct Left {
-    steps: VecDeque<f64>,
-    next: u64,
+/// The last run of a statement: its steps that no sample has counted, and how many it has.
+struct Run {
+    left: VecDeque<f64>,
+    length: u64,
 }
 
 /// Numbers in [0, 1) by splitmix64.
@@ -95,20 +95,23 @@ impl Bench {
     }
 
     /// Time of `steps` steady steps by the log of a run. The steps of one run are shared out to many samples, for a run is also
-    /// planned, materialized and judged by the exact engine; its first steps, which find cold caches and fresh pages, do not count.
+    /// planned, materialized and judged by the exact engine; its first steps, which find cold caches and fresh pages, do not count. A
+    /// sample is the mean over its share: batches differ, and the caches of a run warm for many of them.
     pub fn train(&self, train: &str, steps: u64) -> Duration {
         let mut runs = self.runs.borrow_mut();
-        let left = runs.entry(train.to_string()).or_default();
+        let run = runs.entry(train.to_string()).or_insert_with(|| {
+            let each = self.steps(train, STEADY).iter().sum::<f64>() / STEADY as f64;
+            Run { left: VecDeque::new(), length: ((RUN / each) as u64).clamp(STEADY, LONGEST) }
+        });
+        let count = steps.max(run.length / SAMPLES);
         let mut time = 0.0;
-        for _ in 0..steps {
-            if left.steps.is_empty() {
-                left.steps = self.steps(train, left.next.max(STEADY)).into();
-                let each = left.steps.iter().sum::<f64>() / left.steps.len() as f64;
-                left.next = ((RUN / each) as u64).min(LONGEST);
+        for _ in 0..count {
+            if run.left.is_empty() {
+                run.left = self.steps(train, run.length).into();
             }
-            time += left.steps.pop_front().expect("a run has steps");
+            time += run.left.pop_front().expect("a run has steps");
         }
-        Duration::from_secs_f64(time)
+        Duration::from_secs_f64(time * steps as f64 / count as f64)
     }
 
     /// Seconds of each of so many steady steps.

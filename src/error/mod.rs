@@ -72,6 +72,16 @@ impl Error {
         self
     }
 
+    /// Tells lines and columns of another text: `place` gives those that each has there.
+    pub fn moved(mut self, place: impl Fn(u64, u64) -> (u64, u64)) -> Self {
+        for refusal in &mut self.refusals {
+            if let Some(Place::Position { line, column }) = &mut refusal.place {
+                (*line, *column) = place(*line, *column);
+            }
+        }
+        self
+    }
+
     /// Forgets the places in the SQL, which are those of a text that the user did not write just now.
     pub fn without_positions(mut self) -> Self {
         for refusal in &mut self.refusals {

@@ -6,12 +6,14 @@ mod dialect;
 mod names;
 mod normal;
 mod operators;
+mod parameters;
 mod reader;
 mod relaxed;
 mod source;
 mod train;
 
 pub use create::{AlterAction, AlterTable, Check, Column, Condition, CreateTable, Expression, Rows};
+pub use parameters::{Bound, bind};
 pub use relaxed::Relaxed;
 pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train};
 

@@ -1,7 +1,7 @@
 //! Columns of a SELECT list have different names, as in DuckDB: what is written twice is `x` and `x:1`.
 //! Numbers go on through a statement, so that the branches of a UNION have no name in two places.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Query, SelectItem, SetExpr, VisitMut, VisitorMut, visit_expressions_mut};
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -41,9 +41,10 @@ impl Names {
         let mut known = HashSet::new();
         for item in items {
             let SelectItem::UnnamedExpr(expr) = item else { continue };
-            if !known.insert(uncast(expr).to_string().to_lowercase()) {
+            let named = without_queries(uncast(expr));
+            if !known.insert(named.to_string().to_lowercase()) {
                 self.given += 1;
-                let alias = Ident::with_quote('"', format!("{}:{}", name(uncast(expr)), self.given));
+                let alias = Ident::with_quote('"', format!("{}:{}", name(&named), self.given));
                 *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
             }
         }
@@ -56,6 +57,24 @@ fn uncast(expr: &Expr) -> &Expr {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => uncast(expr),
         other => other,
     }
+}
+
+/// The engine gives all sub-queries one name.
+fn without_queries(expr: &Expr) -> Expr {
+    let mut expr = expr.clone();
+    let _ = visit_expressions_mut(&mut expr, |part| {
+        let query = |before: &str| Expr::Identifier(Ident::new(format!("{before}<subquery>")));
+        match part {
+            Expr::Subquery(_) => *part = query(""),
+            Expr::Exists { negated, .. } => *part = query(if *negated { "NOT EXISTS " } else { "EXISTS " }),
+            Expr::InSubquery { expr, negated, .. } => {
+                *part = Expr::InList { expr: expr.clone(), list: vec![query("")], negated: *negated };
+            }
+            _ => {}
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    expr
 }
 
 fn name(expr: &Expr) -> String {

@@ -42,12 +42,23 @@ impl<'a> Source<'a> {
         failure.is_none() && last.is_some_and(|t| t.token == Token::SemiColon)
     }
 
-    /// The text between two places.
+    /// The text between two places, without the blanks around it.
     pub fn between(&self, start: Location, end: Location) -> &'a str {
-        self.text.get(self.offset(start)..self.offset(end)).unwrap_or_default().trim()
+        self.exactly(start, end).trim()
     }
 
-    fn tokens(&self) -> (Vec<TokenWithSpan>, Option<Error>) {
+    /// The text between two places.
+    pub fn exactly(&self, start: Location, end: Location) -> &'a str {
+        self.text.get(self.offset(start)..self.offset(end)).unwrap_or_default()
+    }
+
+    /// The text from a place on.
+    pub fn from(&self, start: Location) -> &'a str {
+        &self.text[self.offset(start)..]
+    }
+
+    /// All tokens, and the mistake that ended the reading.
+    pub fn tokens(&self) -> (Vec<TokenWithSpan>, Option<Error>) {
         let mut tokens = Vec::new();
         let failure = Tokenizer::new(&DIALECT, self.text).tokenize_with_location_into_buf(&mut tokens).err();
         operators::join_tokens(&mut tokens);

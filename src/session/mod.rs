@@ -2,12 +2,14 @@
 
 mod alter;
 mod answer;
+mod append;
 mod arg_max;
 mod catalog;
 mod change;
 mod constant;
 mod copy_from;
 mod create;
+mod database;
 mod dependent;
 mod difference;
 mod drop;
@@ -21,22 +23,29 @@ mod learn;
 mod log;
 mod objective;
 mod outcome;
+mod parameter;
 mod perturbed;
 mod profile;
 mod query;
 mod relaxed;
 mod settings;
 mod train;
+mod training;
 mod unnest;
+mod value;
 mod view;
 
 pub use crate::grammar::{Statement, is_complete, statements};
+pub use database::{Database, Options};
 pub use outcome::Outcome;
+pub use parameter::Parameter;
 pub use relaxed::RelaxedQuery;
+pub use training::{Step, TrainHandle, Trained, Training};
+pub use value::{ToValue, Value};
 
 use crate::error::{Error, Result};
-use crate::grammar::Kind;
-use crate::storage::{Access, Change, CommitMessage, Database, Snapshot};
+use crate::grammar::{self, Bound, Kind};
+use crate::storage::{Access, Change, CommitMessage, Snapshot};
 use catalog::Temporary;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlainStatement;
@@ -44,23 +53,11 @@ use datafusion::sql::sqlparser::ast::{ObjectType, Statement as SqlStatement};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use query::Prepared;
-use std::path::PathBuf;
 use std::sync::Arc;
-use tokio::sync::Mutex;
 
-/// Which database, and whether it may be changed.
-#[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// The database's folder, made when missing; without one the database is temporary.
-    pub path: Option<PathBuf>,
-    pub read_only: bool,
-    /// Bytes that sorts, joins and groups and the columns of a TRAIN may take; what is more goes to temporary files.
-    pub memory_limit: Option<usize>,
-}
-
-/// A database and the settings of one user of it.
+/// One user of a database, with settings, prepared statements and external tables of its own.
 pub struct Session {
-    pub(crate) database: Arc<Database>,
+    pub(crate) database: Database,
     /// Functions and SET variables; every statement's context begins as a copy of it.
     settings: SessionContext,
     /// External tables, which end with the session.
@@ -68,45 +65,46 @@ pub struct Session {
     prepared: Prepared,
     /// The context of the newest snapshot that a statement has read, until the settings change.
     latest: std::sync::Mutex<Option<(i64, SessionContext)>>,
-    /// Held by a statement that changes the database, from its snapshot to its commit.
-    writing: Arc<Mutex<()>>,
-    /// The number of this session's last run.
-    runs: Mutex<i64>,
 }
 
 // The futures of the waist are boxed, so that the library compiles them once and not each program that calls it.
 impl Session {
+    /// The first session of a database.
     pub fn open(options: Options) -> BoxFuture<'static, Result<Self>> {
-        Self::opened(options).boxed()
+        async move { Database::open_with(options).await?.session() }.boxed()
     }
 
-    async fn opened(options: Options) -> Result<Self> {
-        let access = if options.read_only { Access::ReadOnly } else { Access::ReadWrite };
-        let database = match &options.path {
-            Some(path) => Database::open(path, access).await?,
-            None if options.read_only => return Err(Error::new("a database in memory cannot be read-only").hint("name a database folder")),
-            None => Database::temporary().await?,
-        };
-        Ok(Self {
-            database: Arc::new(database),
-            settings: query::settings(options.memory_limit)?,
-            temporary: Arc::default(),
-            prepared: Prepared::default(),
-            latest: std::sync::Mutex::default(),
-            writing: Arc::default(),
-            runs: Mutex::default(),
-        })
+    /// Another session of the same database.
+    pub fn another(&self) -> Result<Self> {
+        self.database.session()
     }
 
     /// Runs exactly one sentence.
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
-        let mut sentences = statements(sql);
-        let first = sentences.next().ok_or_else(|| Error::new("there is no statement").hint("write one, such as SELECT 1"))??;
-        if sentences.next().is_some() {
-            return Err(Error::new("there is more than one statement").hint("run them one at a time"));
+        self.run_with(sql, &[]).await
+    }
+
+    /// Runs exactly one sentence with values for its parameters, `?` or `$1`, `$2`, ..., which may stand wherever a literal may.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use nabladb::{Database, values};
+    /// let session = Database::in_memory().await?.session()?;
+    /// session.run("CREATE TABLE items (id BIGINT, price DOUBLE)").await?;
+    /// session.run_with("INSERT INTO items VALUES (?, ?), (?, ?)", &values![1, 2.5, 2, 4.0]).await?;
+    /// let dear = session.run_with("SELECT COUNT(*) FROM items WHERE price > $1", &values![3.0]).await?;
+    /// assert_eq!(dear.value().await?, 1.into());
+    /// # nabladb::Result::<()>::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// There are more parameters than values, or fewer.
+    pub fn run_with<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Outcome>> {
+        async move {
+            let (statement, bound) = bound(sql, values)?;
+            self.execute(&statement).await.map_err(|e| bound.placed(e))
         }
-        drop(sentences);
-        self.execute(&first).await
+        .boxed()
     }
 
     /// Runs one sentence. It reads one snapshot, and what it changes is committed all at once or not at all.
@@ -130,7 +128,7 @@ impl Session {
     /// A context whose tables are those of the newest snapshot, and that snapshot.
     pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
         async {
-            let snapshot = self.database.snapshot().await?;
+            let snapshot = self.database.storage.snapshot().await?;
             let known = self.latest().as_ref().filter(|(version, _)| *version == snapshot.version()).map(|(_, context)| context.clone());
             let context = match known {
                 Some(context) => context,
@@ -190,15 +188,28 @@ impl Session {
     async fn commit(&self, changes: Vec<Change>, text: &str) -> Result<i64> {
         self.writable()?;
         let message = CommitMessage { author: "nabla".into(), message: text.chars().take(200).collect(), extra_info: None };
-        self.database.commit(changes, message).await
+        self.database.storage.commit(changes, message).await
     }
 
     fn writable(&self) -> Result<()> {
-        match self.database.access() {
+        match self.database.storage.access() {
             Access::ReadWrite => Ok(()),
             Access::ReadOnly => Err(Error::new("the database is open for reading only").hint("open it without --read-only")),
         }
     }
+}
+
+/// The only sentence of a text, with values for its parameters.
+fn bound(sql: &str, values: &[Value]) -> Result<(Statement, Bound)> {
+    let literals = values.iter().map(value::literal).collect::<Result<Vec<_>>>()?;
+    let bound = grammar::bind(sql, &literals)?;
+    let mut sentences = statements(&bound.text);
+    let first = sentences.next().ok_or_else(|| Error::new("there is no statement").hint("write one, such as SELECT 1"))?;
+    if sentences.next().is_some() {
+        return Err(Error::new("there is more than one statement").hint("run them one at a time"));
+    }
+    drop(sentences);
+    Ok((first.map_err(|e| bound.placed(e))?, bound))
 }
 
 /// The functions that every query has beyond DataFusion's own.

@@ -3,9 +3,12 @@
 use crate::error::{Error, Result};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// What one SQL sentence gave.
 pub enum Outcome {
@@ -37,6 +40,23 @@ impl Outcome {
         }
     }
 
+    /// The one value of a result of one row and one column; text is `Utf8`, whatever the engine's own type.
+    ///
+    /// # Errors
+    /// The result has other rows or columns; or what failed while it was computed.
+    pub async fn value(self) -> Result<ScalarValue> {
+        let columns = self.schema().map_or(0, |schema| schema.fields().len());
+        let batches = self.collect().await?;
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        match batches.iter().find(|batch| batch.num_rows() > 0) {
+            Some(batch) if (rows, columns) == (1, 1) => match ScalarValue::try_from_array(batch.column(0), 0)? {
+                ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text) => Ok(ScalarValue::Utf8(text)),
+                value => Ok(value),
+            },
+            _ => Err(Error::new(format!("one value was asked for, and there are {rows} rows of {columns} columns"))),
+        }
+    }
+
     /// All rows at once.
     pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();
@@ -44,5 +64,16 @@ impl Outcome {
             batches.push(batch?);
         }
         Ok(batches)
+    }
+}
+
+impl Stream for Outcome {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<RecordBatch>>> {
+        match &mut *self {
+            Outcome::Rows(stream) => stream.poll_next_unpin(cx).map(|batch| batch.map(|b| b.map_err(Error::from))),
+            Outcome::Done(_) => Poll::Ready(None),
+        }
     }
 }

@@ -4,12 +4,12 @@ use super::learn::{self, Column, Learned};
 use super::log::{self, End};
 use super::objective::{Answer, Exact, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
-use super::{Outcome, Session, perturbed};
+use super::{Database, Outcome, Session, perturbed};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Direction, Relaxed, Train};
 use crate::program::Lanes;
 use crate::split::Materialized;
-use crate::storage::{Change, CommitMessage, Database, history};
+use crate::storage::{Change, CommitMessage, history};
 use crate::table::{self, Bound, TableDefinition};
 use crate::training::{Optimizer, Projection, Step, Steps};
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringViewArray, TimestampMicrosecondArray};
@@ -18,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 
 /// Trains, and gives the log as it grows. Dropping the log cancels the run; the commit comes with its last row.
 pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Result<Outcome> {
@@ -58,7 +58,6 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Resul
         exact,
         tables,
         database: session.database.clone(),
-        writing: session.writing.clone(),
         steps,
         seen: vec![],
     };
@@ -143,8 +142,7 @@ struct Run {
     clauses: Clauses,
     exact: Exact,
     tables: Vec<(TableDefinition, RecordBatch)>,
-    database: Arc<Database>,
-    writing: Arc<Mutex<()>>,
+    database: Database,
     steps: mpsc::Receiver<News>,
     seen: Vec<Step>,
 }
@@ -173,8 +171,8 @@ impl Run {
     async fn commit(&mut self, learned: &Learned) -> Result<End> {
         let tables = learned_tables(&self.tables, learned)?;
         let exact_objective = self.exact.value(&tables).await?;
-        let _writing = self.writing.lock().await;
-        let now = self.database.snapshot().await?;
+        let _writing = self.database.writing.lock().await;
+        let now = self.database.storage.snapshot().await?;
         for (definition, rows) in &self.tables {
             let unchanged = now.version() == self.exact.snapshot.version()
                 || (now.table(&definition.schema, &definition.name) == Some(definition)
@@ -194,7 +192,7 @@ impl Run {
             message: self.text.chars().take(200).collect(),
             extra_info: Some(format!("{{\"run_id\": {}}}", self.id)),
         };
-        let version = self.database.commit(changes, message).await?;
+        let version = self.database.storage.commit(changes, message).await?;
         Ok(End { version, ..end })
     }
 
@@ -247,7 +245,7 @@ async fn next_run(session: &Session) -> Result<i64> {
     let (context, _) = session.context().await?;
     let batches = context.sql("SELECT MAX(run_id) FROM nabla.runs").await?.collect().await?;
     let last = batches.first().and_then(|b| b.column(0).as_primitive::<Int64Type>().iter().next().flatten()).unwrap_or(0);
-    let mut runs = session.runs.lock().await;
+    let mut runs = session.database.runs.lock().await;
     *runs = (*runs).max(last) + 1;
     Ok(*runs)
 }

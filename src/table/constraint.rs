@@ -79,14 +79,14 @@ fn dimensions(column: &ColumnDefinition, values: &ArrayRef, expected: &[usize], 
 
 /// The elements of scalars, arrays or matrices in row-major order; NULLs count as zero.
 pub fn elements(values: &ArrayRef) -> Vec<f64> {
-    match values.data_type() {
-        DataType::List(_) => elements(&inner_values(values)),
-        _ => {
-            let numbers =
-                arrow::compute::cast(values, &DataType::Float64).unwrap_or_else(|_| arrow::array::new_null_array(&DataType::Float64, 0));
-            numbers.as_primitive::<Float64Type>().iter().map(Option::unwrap_or_default).collect()
-        }
-    }
+    let numbers = arrow::compute::cast(&numbers(values), &DataType::Float64);
+    let numbers = numbers.unwrap_or_else(|_| arrow::array::new_null_array(&DataType::Float64, 0));
+    numbers.as_primitive::<Float64Type>().iter().map(Option::unwrap_or_default).collect()
+}
+
+/// The numbers of a column side by side: rows, and in them dimensions, row-major.
+pub fn numbers(values: &ArrayRef) -> ArrayRef {
+    if let DataType::List(_) = values.data_type() { numbers(&inner_values(values)) } else { values.clone() }
 }
 
 /// What the lists of an array hold, without what its slice left out.

@@ -7,7 +7,7 @@ mod initial;
 mod parts;
 
 pub use bound::element_type;
-pub use constraint::{Keys, breaches, cast, elements, learnable_type};
+pub use constraint::{Keys, breaches, cast, elements, learnable_type, numbers};
 pub use initial::{INITIALIZERS, Initializer, fill, shape};
 pub use parts::parts;
 

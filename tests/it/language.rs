@@ -14,6 +14,10 @@ async fn what_is_selected_twice_has_two_names() {
     let s = session().await;
     run(&s, "CREATE TABLE t (a INT, b INT); INSERT INTO t SELECT value, value FROM range(2); INSERT INTO t SELECT CAST(7 AS INT), 7").await;
     assert_eq!(rows(&s, "SELECT a, t.b, a FROM t WHERE a > 0 ORDER BY a").await, "1|1|1\n7|7|7");
+    assert_eq!(rows(&s, "SELECT (SELECT 1), (SELECT 2), (SELECT 3) + 1, (SELECT 4) + 1").await, "1|2|4|5");
+    let predicates =
+        "SELECT EXISTS (SELECT 1), EXISTS (SELECT 2 WHERE false), 1 IN (SELECT 1), 1 IN (SELECT 2), 1 = ANY (SELECT 1), 1 = ANY (SELECT 2)";
+    assert_eq!(rows(&s, predicates).await, "true|false|true|false|true|false");
     assert_eq!(rows(&s, "SELECT \"x:1\" FROM (SELECT a AS q, x, x FROM (SELECT a, b AS x FROM t) u) v ORDER BY q LIMIT 1").await, "0");
     assert_eq!(rows(&s, "SELECT 1, 1, 1 UNION SELECT 1, 1, 1").await, "1|1|1");
     assert_eq!(rows(&s, "SELECT 1, 1, 2 UNION ALL SELECT 2, 1, 1 ORDER BY 1").await, "1|1|2\n2|1|1");

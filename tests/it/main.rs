@@ -1,6 +1,7 @@
 //! All tests from outside of the library, in one binary.
 
 mod aggregates;
+mod api;
 #[path = "../architecture.rs"]
 mod architecture;
 mod command;

@@ -1,0 +1,90 @@
+//! Literals in place of `?` and `$1`, before the text is read: so a parameter may stand wherever a literal may.
+
+use super::source::Source;
+use crate::error::{Error, Place, Result};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token};
+
+/// A text whose parameters have been replaced by literals.
+#[derive(Debug, Clone)]
+pub struct Bound {
+    /// The text with literals.
+    pub text: String,
+    /// Where each parameter was, and where its literal is.
+    moves: Vec<(Span, Span)>,
+}
+
+impl Bound {
+    /// An error with the places that the parts of the text had before.
+    pub fn placed(&self, error: Error) -> Error {
+        error.moved(|line, column| {
+            let here = Location { line, column };
+            let Some((before, now)) = self.moves.iter().rev().find(|(_, now)| now.start <= here) else { return (line, column) };
+            if here < now.end {
+                (before.start.line, before.start.column)
+            } else if line == now.end.line {
+                (before.end.line, before.end.column + column - now.end.column)
+            } else {
+                (before.end.line + line - now.end.line, column)
+            }
+        })
+    }
+}
+
+/// Writes literals where a text has parameters: the first for the first `?`, or for `$1`. Without literals the text stays as it is:
+/// the parameters of PREPARE are its own.
+///
+/// # Errors
+/// There are more parameters than literals, or fewer; they have names; or `?` stands beside `$1`.
+pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
+    if literals.is_empty() {
+        return Ok(Bound { text: sql.into(), moves: vec![] });
+    }
+    let source = Source::new(sql);
+    let (tokens, failure) = source.tokens();
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let mut bound = Bound { text: String::with_capacity(sql.len()), moves: vec![] };
+    let (mut done, mut here) = (Location { line: 1, column: 1 }, Location { line: 1, column: 1 });
+    let mut write = |text: &str, here: &mut Location| {
+        bound.text.push_str(text);
+        match text.rsplit_once('\n') {
+            Some((lines, last)) => {
+                here.line += lines.matches('\n').count() as u64 + 1;
+                here.column = last.chars().count() as u64 + 1;
+            }
+            None => here.column += text.chars().count() as u64,
+        }
+    };
+    let (mut asked, mut numbered) = (0, None);
+    for token in tokens {
+        let Token::Placeholder(name) = &token.token else { continue };
+        let refused = |what: String| Error::new(what).at(Place::Position { line: token.span.start.line, column: token.span.start.column });
+        let is_numbered = name.starts_with('$');
+        if *numbered.get_or_insert(is_numbered) != is_numbered {
+            return Err(refused("parameters are ? or $1, not both in one statement".into()));
+        }
+        let number = match name.strip_prefix('$') {
+            Some(digits) => digits.parse().ok().filter(|n| *n > 0),
+            None if name == "?" => Some(asked + 1),
+            None => None,
+        };
+        let Some(number) = number else {
+            return Err(refused(format!("parameter {name} has no number")).hint("write ?, or $1, $2, ..."));
+        };
+        asked = asked.max(number);
+        let Some(literal) = literals.get(number - 1) else { continue };
+        write(source.exactly(done, token.span.start), &mut here);
+        let start = here;
+        write(literal, &mut here);
+        bound.moves.push((token.span, Span::new(start, here)));
+        done = token.span.end;
+    }
+    write(source.from(done), &mut here);
+    if asked != literals.len() {
+        let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let given = if literals.len() == 1 { "is given" } else { "are given" };
+        return Err(Error::new(format!("the statement has {}, and {} {given}", count(asked, "parameter"), count(literals.len(), "value"))));
+    }
+    Ok(bound)
+}

@@ -1,0 +1,196 @@
+//! A run as a stream of its steps.
+
+use super::{Outcome, Session, Value, bound};
+use crate::error::{Error, Result};
+use crate::grammar::Kind;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type};
+use futures::FutureExt;
+use futures::future::{AbortHandle, BoxFuture};
+use futures::stream::{Abortable, Stream, StreamExt};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// One step of a run: a row of `nabla.steps`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The run's number in `nabla.runs`.
+    pub run_id: i64,
+    /// Counted from 1.
+    pub step: u64,
+    /// How often all rows have been gone over, counted from 1.
+    pub epoch: u64,
+    /// The relaxed objective before the step.
+    pub objective: f64,
+    /// The temperature of the relaxation.
+    pub temperature: f64,
+    /// The Euclidean norm of the gradient.
+    pub gradient_norm: f64,
+    /// Rows of the widest domain, by the second.
+    pub rows_per_second: f64,
+    /// Milliseconds since the run began.
+    pub elapsed_ms: f64,
+}
+
+/// What a run ended with: the last row of its log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trained {
+    /// The run's number in `nabla.runs`.
+    pub run_id: i64,
+    /// How many steps were taken.
+    pub steps: u64,
+    /// The relaxed objective at the end.
+    pub relaxed_objective: f64,
+    /// The exact value of the same query at the end; `None` for NULL.
+    pub exact_objective: Option<f64>,
+    /// The version of the database that the run committed.
+    pub version: i64,
+    /// Milliseconds that the run took, its commit included.
+    pub elapsed_ms: f64,
+}
+
+impl Trained {
+    /// The relaxation gap: the relaxed objective minus the exact one.
+    pub fn relaxation_gap(&self) -> Option<f64> {
+        self.exact_objective.map(|exact| self.relaxed_objective - exact)
+    }
+}
+
+/// A run: a stream of its steps as they are taken. What it learned is committed when the stream has ended; dropping it cancels the run, and
+/// nothing is committed.
+pub struct Training {
+    /// Until it has ended, or was cancelled.
+    log: Option<Abortable<Outcome>>,
+    handle: AbortHandle,
+    steps: VecDeque<Step>,
+    trained: Option<Trained>,
+}
+
+/// Cancels a run from anywhere.
+#[derive(Debug, Clone)]
+pub struct TrainHandle(AbortHandle);
+
+impl TrainHandle {
+    /// Ends the run; nothing of it is committed, and its stream ends with an error that says so. A run that has ended stays as it is.
+    pub fn cancel(&self) {
+        self.0.abort();
+    }
+}
+
+impl Session {
+    /// Begins a TRAIN, with values for its parameters.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use futures::StreamExt;
+    /// use nabladb::{Database, values};
+    /// let session = Database::in_memory().await?.session()?;
+    /// session.run("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3)").await?;
+    /// session.run("INSERT INTO m DEFAULT VALUES").await?;
+    /// let train = "TRAIN MINIMIZE (SELECT SUM(power(a - $1, 2)) FROM m) USING adam (learning_rate => $2) FOR 200 STEPS";
+    /// let mut training = session.train(train, &values![1.0, 0.1]).await?;
+    /// while let Some(step) = training.next().await {
+    ///     let step = step?;
+    ///     if step.step % 100 == 0 {
+    ///         println!("{}: {}", step.step, step.objective);
+    ///     }
+    /// }
+    /// let trained = training.finish().await?;
+    /// assert!(trained.exact_objective.expect("a number") < 1e-3);
+    /// # nabladb::Result::<()>::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// The sentence is no TRAIN, or one that is refused; then nothing has begun.
+    pub fn train<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Training>> {
+        async move {
+            let (statement, bound) = bound(sql, values)?;
+            if !matches!(statement.kind, Kind::Train(_)) {
+                return Err(Error::new("the statement is no TRAIN").hint("run() takes any statement"));
+            }
+            let log = self.execute(&statement).await.map_err(|e| bound.placed(e))?;
+            let (handle, registration) = AbortHandle::new_pair();
+            Ok(Training { log: Some(Abortable::new(log, registration)), handle, steps: VecDeque::new(), trained: None })
+        }
+        .boxed()
+    }
+}
+
+impl Training {
+    /// What cancels the run.
+    pub fn handle(&self) -> TrainHandle {
+        TrainHandle(self.handle.clone())
+    }
+
+    /// Takes all steps that are left, and tells how the run ended.
+    ///
+    /// # Errors
+    /// The run failed, or was cancelled, before it ended or by the end of this; then nothing was committed.
+    pub async fn finish(mut self) -> Result<Trained> {
+        while let Some(step) = self.next().await {
+            step?;
+        }
+        self.trained.ok_or_else(|| Error::new("the run has failed already"))
+    }
+
+    /// Takes rows of the log.
+    fn read(&mut self, rows: &RecordBatch) {
+        let whole = |column: usize, row: usize| rows.column(column).as_primitive::<Int64Type>().value(row);
+        let real = |column: usize, row: usize| rows.column(column).as_primitive::<Float64Type>().value(row);
+        for row in 0..rows.num_rows() {
+            if rows.column(VERSION).is_valid(row) {
+                self.trained = Some(Trained {
+                    run_id: whole(0, row),
+                    steps: whole(1, row) as u64,
+                    relaxed_objective: real(RELAXED, row),
+                    exact_objective: rows.column(EXACT).is_valid(row).then(|| real(EXACT, row)),
+                    version: whole(VERSION, row),
+                    elapsed_ms: real(ELAPSED, row),
+                });
+            } else {
+                self.steps.push_back(Step {
+                    run_id: whole(0, row),
+                    step: whole(1, row) as u64,
+                    epoch: whole(2, row) as u64,
+                    objective: real(3, row),
+                    temperature: real(5, row),
+                    gradient_norm: real(6, row),
+                    rows_per_second: real(7, row),
+                    elapsed_ms: real(ELAPSED, row),
+                });
+            }
+        }
+    }
+}
+
+/// Columns of the log.
+const ELAPSED: usize = 8;
+const RELAXED: usize = 9;
+const EXACT: usize = 10;
+const VERSION: usize = 12;
+
+impl Stream for Training {
+    type Item = Result<Step>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Step>>> {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return Poll::Ready(Some(Ok(step)));
+            }
+            let Some(log) = &mut self.log else { return Poll::Ready(None) };
+            match ready!(log.poll_next_unpin(cx)) {
+                Some(Ok(rows)) => self.read(&rows),
+                Some(Err(error)) => {
+                    self.log = None;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let cancelled = log.is_aborted() && self.trained.is_none();
+                    self.log = None;
+                    return Poll::Ready(cancelled.then(|| Err(Error::new("the run was cancelled"))));
+                }
+            }
+        }
+    }
+}
