@@ -7,7 +7,7 @@ use super::map::compute;
 use super::memory::{Column, Memory, View};
 use super::operand::{Chunk, flat};
 use super::profile::{Spent, clock, note};
-use super::reduce::{Sum, add, add_both, add_totals};
+use super::reduce::{Sum, Total, add, add_both, add_totals};
 use super::schedule::{Action, Instruction, Operand, Pass, Term};
 use super::segment::Sweeps;
 use super::tile::{self, Extent, Planes, Tile};
@@ -99,7 +99,7 @@ impl<R: Element> Workspace<R> {
             stores: stores.collect(),
             sums: sums
                 .map(|(width, span)| match span {
-                    None => Sum::Total { sum: vec![0.0; width], chunk: numbers(width) },
+                    None => Sum::Total(Total::new(width)),
                     Some(parents) => Sum::of_parents(parents, width),
                 })
                 .collect(),

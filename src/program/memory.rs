@@ -113,7 +113,7 @@ impl<'a, R> View<'a, R> {
             Place::Summed { stage, number } => match &self.works[stage as usize] {
                 Work::Pass(workspace) => match &workspace.sums[number as usize] {
                     Sum::Segments { first, sums, .. } => Column { numbers: sums, first: *first },
-                    Sum::Total { .. } => all(&[]),
+                    Sum::Total(_) => all(&[]),
                 },
                 Work::Segments(_) => all(&[]),
             },

@@ -14,8 +14,8 @@ use std::ops::Range;
 
 /// A sum of one block: over all rows, or for each parent row in a range.
 pub(super) enum Sum<R> {
-    /// Accumulated chunk by chunk in double precision.
-    Total { sum: Vec<f64>, chunk: Box<[R]> },
+    /// Of all rows.
+    Total(Total<R>),
     Segments {
         first: usize,
         width: usize,
@@ -24,6 +24,74 @@ pub(super) enum Sum<R> {
         /// The same of the column that the sums change places with.
         touched_in_column: Touched,
     },
+}
+
+/// A total of numbers or vectors, accumulated chunk by chunk in double precision. The total of one chunk stays as it is.
+pub(super) struct Total<R> {
+    chunks: Chunks,
+    /// The last chunk's own.
+    chunk: Vec<R>,
+    /// That of all chunks, where there are several. A number is always here.
+    sum: Vec<f64>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chunks {
+    None,
+    One,
+    Several,
+}
+
+impl<R: Real> Total<R> {
+    pub fn new(width: usize) -> Self {
+        Self { chunks: Chunks::None, chunk: vec![R::ZERO; width], sum: vec![0.0; width] }
+    }
+
+    fn clear(&mut self) {
+        self.chunks = Chunks::None;
+        if let [sum] = self.sum.as_mut_slice() {
+            *sum = 0.0;
+        }
+    }
+
+    #[inline(always)]
+    fn add_number(&mut self, number: f64) {
+        if self.chunks == Chunks::One {
+            self.sum[0] = self.chunk[0].wide();
+        }
+        self.sum[0] += number;
+        self.chunks = Chunks::Several;
+    }
+
+    /// Adds a vector, which `write` puts in the place that it is given.
+    #[inline(always)]
+    fn add_vector(&mut self, write: impl FnOnce(&mut [R])) {
+        if self.chunks == Chunks::One {
+            self.sum.iter_mut().zip(&self.chunk).for_each(|(sum, x)| *sum = x.wide());
+        }
+        write(&mut self.chunk);
+        if self.chunks != Chunks::None {
+            self.sum.iter_mut().zip(&self.chunk).for_each(|(sum, x)| *sum += x.wide());
+        }
+        self.chunks = if self.chunks == Chunks::None { Chunks::One } else { Chunks::Several };
+    }
+
+    fn at(&self, place: usize) -> f64 {
+        match self.chunks {
+            Chunks::None => 0.0,
+            Chunks::One => self.chunk[place].wide(),
+            Chunks::Several => self.sum[place],
+        }
+    }
+
+    /// Into the column of the only block.
+    fn deliver(&self, column: &mut [R]) {
+        match self.chunks {
+            Chunks::None => column.fill(R::ZERO),
+            Chunks::One => column.copy_from_slice(&self.chunk),
+            Chunks::Several => column.iter_mut().zip(&self.sum).for_each(|(number, sum)| *number = R::of(*sum)),
+        }
+    }
 }
 
 /// Which sums may differ from zero, counted from row 0 of the parent.
@@ -75,7 +143,7 @@ impl<R: Real> Sum<R> {
 
     pub fn clear(&mut self) {
         match self {
-            Sum::Total { sum, .. } => sum.fill(0.0),
+            Sum::Total(total) => total.clear(),
             Sum::Segments { first, width, sums, touched, .. } => touched.clear(sums, *first, *width),
         }
     }
@@ -83,6 +151,10 @@ impl<R: Real> Sum<R> {
     /// The column of the only block's sums changes places with them, where they cover it.
     pub fn exchange(&mut self, column: &mut Vec<R>) -> bool {
         match self {
+            Sum::Total(Total { chunks: Chunks::One, chunk, .. }) => {
+                std::mem::swap(chunk, column);
+                true
+            }
             Sum::Segments { first: 0, sums, touched, touched_in_column, .. } if sums.len() == column.len() => {
                 std::mem::swap(sums, column);
                 std::mem::swap(touched, touched_in_column);
@@ -94,11 +166,10 @@ impl<R: Real> Sum<R> {
 
     /// Adds the sums of the blocks, in their order, into a column.
     pub fn deliver<'a>(blocks: impl Iterator<Item = &'a Sum<R>> + Clone, column: &mut [R]) {
-        let mut totals = blocks.clone().filter_map(|b| if let Sum::Total { sum, .. } = b { Some(sum) } else { None });
+        let mut totals = blocks.clone().filter_map(|b| if let Sum::Total(total) = b { Some(total) } else { None });
         if let Some(first) = totals.next() {
             if totals.next().is_none() {
-                column.iter_mut().zip(first).for_each(|(number, sum)| *number = R::of(*sum));
-                return;
+                return first.deliver(column);
             }
             for (at, number) in column.iter_mut().enumerate() {
                 *number = R::of(blocks.clone().map(|b| b.total(at)).sum());
@@ -122,13 +193,13 @@ impl<R: Real> Sum<R> {
 
     /// Adds to the total of one number a row.
     pub fn add_number(&mut self, number: R) {
-        if let Sum::Total { sum, .. } = self {
-            sum[0] += number.wide();
+        if let Sum::Total(total) = self {
+            total.add_number(number.wide());
         }
     }
 
     fn total(&self, at: usize) -> f64 {
-        if let Sum::Total { sum, .. } = self { sum[at] } else { 0.0 }
+        if let Sum::Total(total) = self { total.at(at) } else { 0.0 }
     }
 }
 
@@ -145,7 +216,7 @@ pub(super) fn add<R: Element>(
     sum: &mut Sum<R>,
 ) {
     match sum {
-        Sum::Total { sum, chunk: partial } => add_total(w, view, chunk, term, width, columns, sum, partial),
+        Sum::Total(total) => add_total(w, view, chunk, term, width, columns, total),
         Sum::Segments { first, sums, touched, .. } => {
             let parents = Parents::new(index.expect("a segment sum has an index"), w, view, chunk, *first);
             touched.note(chunk, parents.places);
@@ -196,48 +267,34 @@ pub(super) fn add<R: Element>(
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_total<R: Element>(
-    w: &Workspace<R>,
-    view: &View<R>,
-    chunk: Chunk,
-    term: Term,
-    width: usize,
-    columns: usize,
-    total: &mut [f64],
-    partial: &mut [R],
-) {
+fn add_total<R: Element>(w: &Workspace<R>, view: &View<R>, chunk: Chunk, term: Term, width: usize, columns: usize, total: &mut Total<R>) {
     match term {
         Term::Plain(a) if width == 1 => {
             let a = flat(w, view, chunk, a, 1);
-            total[0] += all(a, chunk.len);
-            return;
+            total.add_number(all(a, chunk.len));
         }
         Term::Scaled(a, b) if width == 1 => {
             let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
-            total[0] += all_products(a, b, chunk.len);
-            return;
+            total.add_number(all_products(a, b, chunk.len));
         }
-        _ => {}
-    }
-    let out = &mut partial[..width];
-    match term {
         Term::Plain(v) => {
             let v = vectors(w, view, chunk, v, width);
-            out.fill(R::ZERO);
-            sum_rows(&[R::ONE], v, 0..chunk.len, out);
+            total.add_vector(|out| {
+                out.fill(R::ZERO);
+                sum_rows(&[R::ONE], v, 0..chunk.len, out);
+            });
         }
         Term::Scaled(s, v) => {
             let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
-            out.fill(R::ZERO);
-            sum_rows(s, v, 0..chunk.len, out);
+            total.add_vector(|out| {
+                out.fill(R::ZERO);
+                sum_rows(s, v, 0..chunk.len, out);
+            });
         }
         Term::Outer(u, v) => {
             let (u, v) = (flat(w, view, chunk, u, width / columns), flat(w, view, chunk, v, columns));
-            sum_of_outer_products(u, v, columns, out);
+            total.add_vector(|out| sum_of_outer_products(u, v, columns, out));
         }
-    }
-    for (t, &p) in total.iter_mut().zip(&*out) {
-        *t += p.wide();
     }
 }
 

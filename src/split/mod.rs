@@ -53,7 +53,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use dependent::Context;
 use recursion::{Recursion, WorkTable};
 use relation::{Live, Relation};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use table::StageTable;
 
@@ -103,6 +103,7 @@ fn split_by(tables: &[LiveTable], takes_steps: bool, split: impl FnOnce(&mut Spl
         sources: BTreeMap::new(),
         stages: vec![],
         skeletons: vec![],
+        split: HashMap::new(),
         refusals: vec![],
         reached: BTreeSet::new(),
         single: BTreeMap::new(),
@@ -147,6 +148,8 @@ struct Splitter<'a> {
     sources: BTreeMap<usize, Source>,
     stages: Vec<Stage>,
     skeletons: Vec<Skeleton>,
+    /// What plans that end stages became.
+    split: HashMap<LogicalPlan, Relation>,
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
     single: BTreeMap<usize, Place>,

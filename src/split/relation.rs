@@ -147,11 +147,57 @@ impl Relation {
     }
 }
 
+/// Whether the plan gives other rows each time.
+fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut volatile = false;
+    plan.apply_with_subqueries(|node| {
+        volatile = volatile || node.expressions().iter().any(Expr::is_volatile);
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(volatile)
+}
+
 impl Splitter<'_> {
     pub(super) fn relation(&mut self, plan: &LogicalPlan) -> Result<Relation> {
         if !self.is_live(plan)? && !reads_outer(plan)? {
             return self.frozen(plan);
         }
+        // Inside of a sub-query, or of a round, the same plan may read other rows.
+        let stands_alone = self.contexts.is_empty() && self.work.is_empty();
+        if let Some(split) = self.split.get(plan).filter(|_| stands_alone) {
+            return self.again(split.clone());
+        }
+        let before = (self.stages.len(), self.recursions.len(), self.refusals.len());
+        let relation = self.operator(plan)?;
+        let (stages, recursions, refusals) = (self.stages.len(), self.recursions.len(), self.refusals.len());
+        if stands_alone && stages > before.0 && (recursions, refusals) == (before.1, before.2) && !is_volatile(plan)? {
+            self.split.insert(plan.clone(), relation.clone());
+        }
+        Ok(relation)
+    }
+
+    /// A relation that was split before, under column names of its own: its stages are read once more and not made again.
+    fn again(&mut self, mut relation: Relation) -> Result<Relation> {
+        relation.flush()?;
+        let mut renamed = BTreeMap::new();
+        let mut columns = vec![];
+        for field in relation.plan.schema().fields() {
+            let id: usize =
+                field.name().strip_prefix('c').and_then(|n| n.parse().ok()).ok_or_else(|| Error::new("the split lost a column"))?;
+            let now = self.fresh();
+            if let Some(source) = self.sources.get(&id).copied() {
+                self.sources.insert(now, source);
+            }
+            renamed.insert(id, now);
+            columns.push(column(id).alias(column_name(now)));
+        }
+        relation.plan = LogicalPlanBuilder::from(relation.plan.clone()).project(columns)?.build()?;
+        relation.names = relation.names.iter().filter_map(|(id, name)| Some((*renamed.get(id)?, name.clone()))).collect();
+        relation.renumber(&mut |id| renamed[&id]);
+        Ok(relation)
+    }
+
+    fn operator(&mut self, plan: &LogicalPlan) -> Result<Relation> {
         match plan {
             LogicalPlan::TableScan(scan) if self.is_live_work_table(scan) => self.scan_work_table(scan),
             LogicalPlan::TableScan(scan) => self.scan(scan),

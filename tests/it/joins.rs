@@ -83,3 +83,39 @@ async fn where_hardly_a_row_is_read_twice_rows_have_their_own() {
     let joined = "SELECT AVG(power(m.a * j.age - j.amount, 2)) FROM joined j, m WHERE j.amount > 0.95";
     assert_eq!(slopes(&s, objective).await[0], slopes(&s, joined).await[0]);
 }
+
+/// Queries whose rows are joined with themselves.
+const TWICE: [&str; 4] = [
+    "SELECT s.product_id AS k, SUM(m.a * s.amount) AS x, COUNT(*) AS n FROM sales s, m WHERE s.amount < 2 GROUP BY s.product_id",
+    "SELECT t.k, t.x, 1 AS n FROM (SELECT s.customer_id AS k, s.amount AS x, ROW_NUMBER() OVER (PARTITION BY s.customer_id \
+       ORDER BY m.a * s.amount + m.c * s.returned DESC) AS place FROM sales s, m WHERE s.amount < 2) t WHERE t.place = 1",
+    "SELECT s.product_id AS k, s.amount AS x, m.a AS n FROM sales s, m WHERE s.amount < 2 ORDER BY m.p * s.amount + m.c * s.returned DESC LIMIT 30",
+    "SELECT DISTINCT s.product_id AS k, s.customer_id AS x, 2 AS n FROM sales s, m WHERE s.amount > m.c AND s.amount < 2",
+];
+
+#[tokio::test]
+async fn a_query_that_is_read_twice_is_made_once() {
+    let s = session().await;
+    run(&s, STAR).await;
+    for query in TWICE {
+        let sum = "SELECT SUM(a.x * b.n + a.n * b.x) FROM";
+        let joined = "b ON b.k = a.k JOIN products p ON p.id = a.k AND p.size < 0.9";
+        let same = format!("WITH q AS ({query}) {sum} q a JOIN q {joined}");
+        let apart = format!("{sum} ({query}) a JOIN ({}) {joined}", query.replace("s.amount < 2", "s.amount < 3"));
+        let mut stages = vec![];
+        for objective in [&same, &apart] {
+            let text = rows(&s, &format!("EXPLAIN TRAIN MINIMIZE ({objective})")).await;
+            stages.push((1..20).filter(|n| text.contains(&format!("stage {n}"))).count());
+        }
+        assert!(stages[0] < stages[1], "{query}: {stages:?}");
+        let (a, b) = (slopes(&s, &same).await, slopes(&s, &apart).await);
+        assert!(a.iter().any(|x| *x != 0.0));
+        for (a, b) in a.iter().zip(&b) {
+            assert!((a - b).abs() <= 1e-9 * b.abs().max(1.0), "{query}: {a} made once, {b} made twice");
+        }
+    }
+    // What is drawn anew each time is not the same.
+    let drawn = "SELECT AVG(power(m.a * t.x, 2)) AS x FROM (SELECT random() AS x FROM sales) t, m";
+    let text = rows(&s, &format!("EXPLAIN TRAIN MINIMIZE (SELECT a.x - b.x FROM ({drawn}) a, ({drawn}) b)")).await;
+    assert!(text.contains("stage 3"), "{text}");
+}
