@@ -17,8 +17,8 @@
 //!
 //! | room | holds | may use | may name |
 //! |---|---|---|---|
-//! | main | the command line | session shell | clap tokio |
-//! | shell | the keyboard door: line editing, statements from a stream, output formats | session | arrow reedline futures |
+//! | main | the command line | session shell | clap clap_complete clap_mangen tokio |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait ndarray |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
@@ -33,19 +33,32 @@
 //! | buffer | numbers in memory, or in files beyond it | - | arrow bytes memmap2 tempfile |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 
+#![deny(missing_docs)]
+
+#[doc(hidden)]
 pub mod algebra;
 pub mod blocking;
+#[doc(hidden)]
 pub mod buffer;
 pub mod error;
+#[doc(hidden)]
 pub mod grammar;
+#[doc(hidden)]
 pub mod program;
+#[doc(hidden)]
 pub mod relaxation;
+#[doc(hidden)]
 pub mod scalar;
 pub mod session;
+#[doc(hidden)]
 pub mod shell;
+#[doc(hidden)]
 pub mod split;
+#[doc(hidden)]
 pub mod storage;
+#[doc(hidden)]
 pub mod table;
+#[doc(hidden)]
 pub mod training;
 
 pub use error::{Error, Result};

@@ -1,7 +1,8 @@
 //! The command line: what `nabla` is asked for, and the status that it ends with.
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use nabladb::shell::{self, Command, Format, Script};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,8 +11,10 @@ use std::process::ExitCode;
 /// Statements come from -c and -f, else from the prompt on a terminal, else from standard input. Results go to standard output, everything
 /// else to standard error. Exit status: 0; 1 a statement failed (the statements before it stay committed); 2 wrong usage.
 #[derive(Parser)]
-#[command(name = "nabla", version)]
+#[command(name = "nabla", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 struct Arguments {
+    #[command(subcommand)]
+    tool: Option<Tool>,
     /// The database's folder, made when missing; without one the database is in memory
     #[arg(value_name = "DATABASE")]
     database: Option<PathBuf>,
@@ -31,6 +34,23 @@ struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory_limit: Option<usize>,
 }
+
+/// What else the command does.
+#[derive(Subcommand)]
+enum Tool {
+    /// Write the completions of a shell to standard output
+    Completions { shell: clap_complete::Shell },
+    /// Write the manual page to standard output
+    Man,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  nabla shop                                      a prompt over the database in the folder shop
+  nabla shop -f learn.sql                         run the statements of a file
+  nabla shop --format csv -c 'SELECT * FROM t'    rows as CSV on standard output
+  nabla completions bash > /etc/bash_completion.d/nabla
+  nabla man > nabla.1                             the manual page";
 
 /// A number of bytes, KB, MB, GB or TB, each 1,024 of the one before.
 fn bytes(text: &str) -> Result<usize, String> {
@@ -52,7 +72,10 @@ fn main() -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let scripts = scripts(&matches);
-    let Arguments { database, read_only, memory_limit, format, .. } = arguments;
+    let Arguments { tool, database, read_only, memory_limit, format, .. } = arguments;
+    if let Some(tool) = tool {
+        return write(tool);
+    }
     let command = Command { database, read_only, memory_limit, format: Some(format), scripts };
     // Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
     let work = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
@@ -64,6 +87,25 @@ fn main() -> ExitCode {
         },
         ExitCode::from,
     )
+}
+
+/// Completions, or the manual page, on standard output; whoever reads them may stop before the end.
+fn write(tool: Tool) -> ExitCode {
+    let (mut command, mut text) = (Arguments::command(), vec![]);
+    let made = match tool {
+        Tool::Completions { shell } => {
+            clap_complete::generate(shell, &mut command, "nabla", &mut text);
+            Ok(())
+        }
+        Tool::Man => clap_mangen::Man::new(command).render(&mut text),
+    };
+    match made.and_then(|()| std::io::stdout().write_all(&text)) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: standard output cannot be written: {e}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 const STACK: usize = 512 << 20;

@@ -21,8 +21,11 @@ pub struct Error {
 /// One reason: what, where, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
+    /// What is wrong, in lower case and without a full stop.
     pub what: String,
+    /// Where, if that is known.
     pub place: Option<Place>,
+    /// What to write or do instead.
     pub hint: Option<String>,
 }
 
@@ -30,13 +33,30 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A line and a column of the SQL text, both counted from 1.
-    Position { line: u64, column: u64 },
+    Position {
+        /// Counted from 1.
+        line: u64,
+        /// In letters, counted from 1.
+        column: u64,
+    },
     /// A piece of the query, written as SQL.
     Expression(String),
     /// A file, with the line and the column name where they are known.
-    File { path: String, line: Option<u64>, column: Option<String> },
+    File {
+        /// As it was given.
+        path: String,
+        /// Counted from 1.
+        line: Option<u64>,
+        /// The name of a column of the file.
+        column: Option<String>,
+    },
     /// A step of a training run and the operator that was at work.
-    Step { step: u64, operator: String },
+    Step {
+        /// Counted from 1.
+        step: u64,
+        /// As SQL.
+        operator: String,
+    },
 }
 
 /// Both results, or the reasons of both.
@@ -99,6 +119,7 @@ impl Error {
         self
     }
 
+    /// Every reason.
     pub fn refusals(&self) -> &[Refusal] {
         &self.refusals
     }

@@ -11,11 +11,13 @@ mod reader;
 mod relaxed;
 mod source;
 mod train;
+mod words;
 
 pub use create::{AlterAction, AlterTable, Check, Column, Condition, CreateTable, Expression, Rows};
 pub use parameters::{Bound, bind};
 pub use relaxed::Relaxed;
 pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train};
+pub use words::{Piece, WORDS, pieces};
 
 use crate::error::{Error, Result};
 use datafusion::sql::parser::Statement as PlainStatement;
@@ -50,6 +52,24 @@ pub enum Kind {
     Explain(Box<Kind>),
     /// A run that is measured, and not committed.
     Analyze(Box<Train>),
+}
+
+impl Statement {
+    /// Whether it asks for rows, and changes nothing.
+    pub fn is_query(&self) -> bool {
+        match &self.kind {
+            Kind::Plain(plain) => {
+                matches!(plain.as_ref(), PlainStatement::Statement(sql) if matches!(sql.as_ref(), ast::Statement::Query(_)))
+            }
+            Kind::Relax(_) | Kind::Gradient(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it learns.
+    pub fn is_train(&self) -> bool {
+        matches!(self.kind, Kind::Train(_))
+    }
 }
 
 /// The sentences of a text, one at a time, so that those before a mistake can run.

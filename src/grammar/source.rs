@@ -57,6 +57,11 @@ impl<'a> Source<'a> {
         &self.text[self.offset(start)..]
     }
 
+    /// The bytes of a token.
+    pub fn bytes(&self, span: Span) -> std::ops::Range<usize> {
+        self.offset(span.start)..self.offset(span.end)
+    }
+
     /// All tokens, and the mistake that ended the reading.
     pub fn tokens(&self) -> (Vec<TokenWithSpan>, Option<Error>) {
         let mut tokens = Vec::new();

@@ -6,10 +6,10 @@
 //! | primitive | adjoint |
 //! |---|---|
 //! | `map` (elementwise functions, inner products, matrix products, convolutions) | `map` |
-//! | `pick` (the greatest pixel of each window) | `place`, see [`pooling`] |
+//! | `pick` (the greatest pixel of each window) | `place`, see `pooling` |
 //! | `gather` (parent row -> child row) | `segment_sum` |
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
-//! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see [`segment`] |
+//! | `segment-select` (roots, pair sums, extrema and prefix sums within a segment) | see `segment` |
 
 mod alignment;
 mod assembler;

@@ -35,11 +35,13 @@ mod unnest;
 mod value;
 mod view;
 
-pub use crate::grammar::{Statement, is_complete, statements};
+pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
 pub use database::{Database, Options};
 pub use outcome::Outcome;
 pub use parameter::Parameter;
 pub use relaxed::RelaxedQuery;
+pub use settings::{length, option_names};
+pub(crate) use training::steps_of;
 pub use training::{Step, TrainHandle, Trained, Training};
 pub use value::{ToValue, Value};
 

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +25,7 @@ impl Outcome {
         Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(batch)]))))
     }
 
+    /// The columns of the result; `None` for a statement that has none.
     pub fn schema(&self) -> Option<SchemaRef> {
         match self {
             Outcome::Rows(stream) => Some(stream.schema()),
@@ -55,6 +56,13 @@ impl Outcome {
             },
             _ => Err(Error::new(format!("one value was asked for, and there are {rows} rows of {columns} columns"))),
         }
+    }
+
+    /// The same, and each batch is shown to `look` as it passes.
+    pub(crate) fn inspected(self, mut look: impl FnMut(&RecordBatch) + Send + 'static) -> Self {
+        let Outcome::Rows(rows) = self else { return self };
+        let schema = rows.schema();
+        Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, rows.inspect_ok(move |batch| look(batch)))))
     }
 
     /// All rows at once.

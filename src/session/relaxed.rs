@@ -106,10 +106,12 @@ impl RelaxedQuery {
         self.columns.iter().map(|c| &c.parameter)
     }
 
+    /// The temperature that the next value is computed at.
     pub fn temperature(&self) -> f64 {
         self.temperature
     }
 
+    /// Sets the temperature, which is positive.
     pub fn set_temperature(&mut self, temperature: f64) {
         self.temperature = temperature;
     }

@@ -2,7 +2,7 @@
 
 use super::create::place;
 use crate::error::{Error, Result};
-use crate::grammar::{Call, Direction, Length, NamedOption, OptionValue, Relaxed, Train, nearest};
+use crate::grammar::{Call, Direction, Kind, Length, NamedOption, OptionValue, Relaxed, Statement, Train, nearest};
 use crate::program::Lanes;
 use crate::relaxation::{Logic, Softness};
 use crate::scalar::Unary;
@@ -33,6 +33,29 @@ pub(super) enum Estimator {
 const OPTIMIZERS: [&str; 2] = ["sgd", "adam"];
 const LATER: [&str; 5] = ["momentum", "adamw", "adagrad", "rmsprop", "lbfgs"];
 
+/// How long a run is where it does not say so.
+const LENGTH: Length = Length::Epochs(100);
+
+/// How long the run of a TRAIN is; `None` for any other sentence.
+pub fn length(statement: &Statement) -> Option<Length> {
+    if let Kind::Train(train) = &statement.kind { Some(train.length.unwrap_or(LENGTH)) } else { None }
+}
+
+/// The names of the options of RELAX, and of the optimizers with theirs.
+pub fn option_names() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut relax = Options::new(&[]);
+    temperature(&mut relax);
+    relax.positive("final_temperature", 1.0);
+    softness(&mut relax);
+    estimator(&mut relax, false);
+    let of_optimizer = |name: &'static str| {
+        let mut options = Options::new(&[]);
+        known_optimizer(name, &mut options);
+        (name, options.known)
+    };
+    std::iter::once(("relax", relax.known)).chain(OPTIMIZERS.map(of_optimizer)).collect()
+}
+
 /// Without USING: Adam with a learning rate of 0.01; without FOR: 100 epochs; without SEED: 0.
 pub(super) fn clauses(train: &Train) -> Result<Clauses> {
     let mut refusals = train.objective.refusals.clone();
@@ -48,7 +71,7 @@ pub(super) fn clauses(train: &Train) -> Result<Clauses> {
         None => Ok(Clauses {
             maximize: train.direction == Direction::Maximize,
             optimizer,
-            length: train.length.unwrap_or(Length::Epochs(100)),
+            length: train.length.unwrap_or(LENGTH),
             batch: train.batch.map(|b| usize::try_from(b).unwrap_or(usize::MAX)),
             seed: train.seed.unwrap_or(0),
             temperature: Temperature { first, last },
@@ -135,10 +158,10 @@ fn softness(options: &mut Options) -> Softness {
 
 fn optimizer(call: &Call, refusals: &mut Vec<Error>) -> Optimizer {
     let mut options = Options::new(&call.options);
-    let optimizer = match call.name.as_str() {
-        "sgd" => Optimizer::Sgd { learning_rate: options.positive("learning_rate", 0.01) },
-        "adam" => adam(&mut options),
-        name => {
+    let optimizer = match known_optimizer(&call.name, &mut options) {
+        Some(optimizer) => optimizer,
+        None => {
+            let name = call.name.as_str();
             let error = if LATER.contains(&name) {
                 Error::new(format!("the optimizer {name} is not supported yet")).hint("USING sgd or USING adam")
             } else {
@@ -154,6 +177,14 @@ fn optimizer(call: &Call, refusals: &mut Vec<Error>) -> Optimizer {
     };
     refusals.extend(options.finish(&call.name));
     optimizer
+}
+
+fn known_optimizer(name: &str, options: &mut Options) -> Option<Optimizer> {
+    match name {
+        "sgd" => Some(Optimizer::Sgd { learning_rate: options.positive("learning_rate", 0.01) }),
+        "adam" => Some(adam(options)),
+        _ => None,
+    }
 }
 
 fn adam(options: &mut Options) -> Optimizer {

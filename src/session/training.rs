@@ -2,7 +2,6 @@
 
 use super::{Outcome, Session, Value, bound};
 use crate::error::{Error, Result};
-use crate::grammar::Kind;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use futures::FutureExt;
@@ -106,18 +105,22 @@ impl Session {
     pub fn train<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Training>> {
         async move {
             let (statement, bound) = bound(sql, values)?;
-            if !matches!(statement.kind, Kind::Train(_)) {
+            if !statement.is_train() {
                 return Err(Error::new("the statement is no TRAIN").hint("run() takes any statement"));
             }
-            let log = self.execute(&statement).await.map_err(|e| bound.placed(e))?;
-            let (handle, registration) = AbortHandle::new_pair();
-            Ok(Training { log: Some(Abortable::new(log, registration)), handle, steps: VecDeque::new(), trained: None })
+            Ok(Training::of(self.execute(&statement).await.map_err(|e| bound.placed(e))?))
         }
         .boxed()
     }
 }
 
 impl Training {
+    /// The run of a TRAIN's outcome.
+    pub(crate) fn of(log: Outcome) -> Self {
+        let (handle, registration) = AbortHandle::new_pair();
+        Training { log: Some(Abortable::new(log, registration)), handle, steps: VecDeque::new(), trained: None }
+    }
+
     /// What cancels the run.
     pub fn handle(&self) -> TrainHandle {
         TrainHandle(self.handle.clone())
@@ -136,32 +139,39 @@ impl Training {
 
     /// Takes rows of the log.
     fn read(&mut self, rows: &RecordBatch) {
-        let whole = |column: usize, row: usize| rows.column(column).as_primitive::<Int64Type>().value(row);
-        let real = |column: usize, row: usize| rows.column(column).as_primitive::<Float64Type>().value(row);
-        for row in 0..rows.num_rows() {
-            if rows.column(VERSION).is_valid(row) {
-                self.trained = Some(Trained {
-                    run_id: whole(0, row),
-                    steps: whole(1, row) as u64,
-                    relaxed_objective: real(RELAXED, row),
-                    exact_objective: rows.column(EXACT).is_valid(row).then(|| real(EXACT, row)),
-                    version: whole(VERSION, row),
-                    elapsed_ms: real(ELAPSED, row),
-                });
-            } else {
-                self.steps.push_back(Step {
-                    run_id: whole(0, row),
-                    step: whole(1, row) as u64,
-                    epoch: whole(2, row) as u64,
-                    objective: real(3, row),
-                    temperature: real(5, row),
-                    gradient_norm: real(6, row),
-                    rows_per_second: real(7, row),
-                    elapsed_ms: real(ELAPSED, row),
-                });
-            }
-        }
+        self.steps.extend(steps_of(rows));
+        let last = (0..rows.num_rows()).rev().find(|row| rows.column(VERSION).is_valid(*row));
+        self.trained = self.trained.or(last.map(|row| Trained {
+            run_id: whole(rows, 0, row),
+            steps: whole(rows, 1, row) as u64,
+            relaxed_objective: real(rows, RELAXED, row),
+            exact_objective: rows.column(EXACT).is_valid(row).then(|| real(rows, EXACT, row)),
+            version: whole(rows, VERSION, row),
+            elapsed_ms: real(rows, ELAPSED, row),
+        }));
     }
+}
+
+/// The steps among rows of the log.
+pub(crate) fn steps_of(rows: &RecordBatch) -> impl Iterator<Item = Step> {
+    (0..rows.num_rows()).filter(|row| rows.column(VERSION).is_null(*row)).map(|row| Step {
+        run_id: whole(rows, 0, row),
+        step: whole(rows, 1, row) as u64,
+        epoch: whole(rows, 2, row) as u64,
+        objective: real(rows, 3, row),
+        temperature: real(rows, 5, row),
+        gradient_norm: real(rows, 6, row),
+        rows_per_second: real(rows, 7, row),
+        elapsed_ms: real(rows, ELAPSED, row),
+    })
+}
+
+fn whole(rows: &RecordBatch, column: usize, row: usize) -> i64 {
+    rows.column(column).as_primitive::<Int64Type>().value(row)
+}
+
+fn real(rows: &RecordBatch, column: usize, row: usize) -> f64 {
+    rows.column(column).as_primitive::<Float64Type>().value(row)
 }
 
 /// Columns of the log.

@@ -1,6 +1,6 @@
 //! The formats of results. What can be written row by row is written as it arrives.
 
-use super::{Stop, table};
+use super::Stop;
 use crate::error::{Error, Result};
 use crate::session::Outcome;
 use arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray, LineDelimited};
 use arrow::json::{Writer, WriterBuilder as JsonWriterBuilder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -38,18 +38,15 @@ impl FromStr for Format {
     }
 }
 
-/// Writes one result to standard output.
-pub(super) async fn write(mut rows: Outcome, format: Format) -> Result<(), Stop> {
-    let Some(schema) = rows.schema() else { return Ok(()) };
-    let mut out = io::BufWriter::new(io::stdout().lock());
+/// Writes one result in any format but a table.
+pub(super) async fn write(out: &mut impl Write, rows: &mut Outcome, schema: &SchemaRef, format: Format) -> Result<(), Stop> {
     match format {
-        Format::Table => table::write(&mut out, rows, &schema).await?,
-        Format::Csv => csv(&mut out, &mut rows, &schema).await?,
-        Format::Json => json(&mut out, &mut rows).await?,
-        Format::Ndjson => ndjson(&mut out, &mut rows).await?,
-        Format::Arrow => ipc(&mut out, &mut rows, &schema).await?,
+        Format::Table => unreachable!("tables are drawn elsewhere"),
+        Format::Csv => csv(out, rows, schema).await,
+        Format::Json => json(out, rows).await,
+        Format::Ndjson => ndjson(out, rows).await,
+        Format::Arrow => ipc(out, rows, schema).await,
     }
-    Ok(out.flush()?)
 }
 
 async fn csv(out: &mut impl Write, rows: &mut Outcome, schema: &SchemaRef) -> Result<(), Stop> {
@@ -119,6 +116,6 @@ pub(super) fn io_or_engine(error: ArrowError) -> Stop {
         ArrowError::IoError(_, inner) => Stop::from(inner),
         // The CSV writer hides what went wrong below it.
         ArrowError::CsvError(what) if what.contains("Broken pipe") => Stop::Closed,
-        other => Stop::Failed(Error::from(other)),
+        other => Error::from(other).into(),
     }
 }

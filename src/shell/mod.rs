@@ -1,16 +1,26 @@
 //! The keyboard door: SQL text in from a script or a prompt, results out in one of a few formats.
 //! It never hears of plans, tables or training; it asks the session.
 
+mod braille;
+mod canvas;
+mod command;
+mod editor;
 mod format;
+mod grid;
+mod mark;
+mod output;
+mod plot;
+mod progress;
 mod prompt;
 mod table;
 
 pub use format::Format;
 
 use crate::error::{Error, Place, Result};
-use crate::session::{Options, Outcome, Session, is_complete, statements};
+use crate::session::{Options, Session, is_complete, statements};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
+use output::Output;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -36,14 +46,15 @@ pub enum Script {
 /// Why a command ended early.
 #[derive(Debug)]
 enum Stop {
-    Failed(Error),
+    /// With the text that places in it are of.
+    Failed(Error, Option<String>),
     /// Nobody reads the results any more.
     Closed,
 }
 
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
-        Stop::Failed(error)
+        Stop::Failed(error, None)
     }
 }
 
@@ -51,7 +62,7 @@ impl From<std::io::Error> for Stop {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
             std::io::ErrorKind::BrokenPipe => Stop::Closed,
-            _ => Stop::Failed(Error::new(format!("results cannot be written: {error}"))),
+            _ => Error::new(format!("results cannot be written: {error}")).into(),
         }
     }
 }
@@ -61,8 +72,8 @@ pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
     async move {
         match all(&command).await {
             Ok(()) | Err(Stop::Closed) => 0,
-            Err(Stop::Failed(error)) => {
-                say_error(&error);
+            Err(Stop::Failed(error, sql)) => {
+                say(&error, sql.as_deref());
                 1
             }
         }
@@ -73,30 +84,30 @@ pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
 async fn all(command: &Command) -> Result<(), Stop> {
     let Command { database, read_only, memory_limit, .. } = command;
     let session = Session::open(Options { path: database.clone(), read_only: *read_only, memory_limit: *memory_limit }).await?;
-    let format = command.format.unwrap_or_default();
+    let mut output = Output { format: command.format.unwrap_or_default(), ..Output::default() };
     for script in &command.scripts {
         match script {
-            Script::Text(sql) => run_text(&session, sql, format).await?,
-            Script::File(path) => run_file(&session, path, format).await?,
+            Script::Text(sql) => run_text(&session, sql, &mut output).await?,
+            Script::File(path) => run_file(&session, path, &mut output).await?,
         }
     }
     if !command.scripts.is_empty() {
         Ok(())
     } else if std::io::stdin().is_terminal() {
-        prompt::talk(&session, format).await
+        prompt::talk(&session, output).await
     } else {
-        run_stdin(&session, format).await
+        run_stdin(&session, &mut output).await
     }
 }
 
-async fn run_file(session: &Session, path: &PathBuf, format: Format) -> Result<(), Stop> {
+async fn run_file(session: &Session, path: &PathBuf, output: &mut Output) -> Result<(), Stop> {
     let place = || Place::File { path: path.display().to_string(), line: None, column: None };
     let sql = std::fs::read_to_string(path).map_err(|e| Error::new(format!("the script cannot be read: {e}")).at(place()))?;
-    run_text(session, &sql, format).await
+    run_text(session, &sql, output).await
 }
 
 /// Runs statements as they arrive. Lines before a statement stay in its text as empty ones, so that places are those of the input.
-async fn run_stdin(session: &Session, format: Format) -> Result<(), Stop> {
+async fn run_stdin(session: &Session, output: &mut Output) -> Result<(), Stop> {
     let (mut text, mut lines) = (String::new(), 0);
     for line in std::io::stdin().lock().lines() {
         let line = line.map_err(|e| Error::new(format!("standard input cannot be read: {e}")))?;
@@ -104,32 +115,30 @@ async fn run_stdin(session: &Session, format: Format) -> Result<(), Stop> {
         text.push('\n');
         lines += 1;
         if line.trim_end().ends_with(';') && is_complete(&text) {
-            run_text(session, &text, format).await?;
+            run_text(session, &text, output).await?;
             text = "\n".repeat(lines);
         }
     }
-    run_text(session, &text, format).await
+    run_text(session, &text, output).await
 }
 
 /// Runs the statements of a text up to the first that fails.
-async fn run_text(session: &Session, sql: &str, format: Format) -> Result<(), Stop> {
+async fn run_text(session: &Session, sql: &str, output: &mut Output) -> Result<(), Stop> {
     for statement in statements(sql) {
-        let started = Instant::now();
-        show(session.execute(&statement?).await?, format, started).await?;
+        let ran = async {
+            let (statement, started) = (statement?, Instant::now());
+            let outcome = session.execute(&statement).await?;
+            output.show(&statement, outcome, started).await
+        };
+        ran.await.map_err(|stop| match stop {
+            Stop::Failed(error, None) => Stop::Failed(error, Some(sql.to_string())),
+            stop => stop,
+        })?;
     }
     Ok(())
 }
 
-async fn show(outcome: Outcome, format: Format, started: Instant) -> Result<(), Stop> {
-    match outcome {
-        Outcome::Done(tag) => {
-            let _ = writeln!(std::io::stderr(), "{tag} ({} ms)", started.elapsed().as_millis());
-            Ok(())
-        }
-        rows => format::write(rows, format).await,
-    }
-}
-
-fn say_error(error: &Error) {
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+fn say(error: &Error, sql: Option<&str>) {
+    let told = sql.map_or_else(|| error.to_string(), |sql| mark::marked(error, sql));
+    let _ = writeln!(std::io::stderr(), "error: {told}");
 }

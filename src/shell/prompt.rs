@@ -1,64 +1,197 @@
-//! The prompt on a terminal: lines are edited, and a statement ends with a semicolon.
+//! The prompt on a terminal: a statement ends with a semicolon, Ctrl-C cancels it, and commands begin with a backslash.
 
-use super::{Format, Stop, run_text, say_error};
-use crate::error::Error;
-use crate::session::{Session, is_complete};
-use reedline::{DefaultPrompt, DefaultPromptSegment, FileBackedHistory, Reedline, Signal, ValidationResult, Validator};
-use std::io::{Write, stderr};
+use super::command::{self, Command};
+use super::editor::{Names, editor};
+use super::output::Output;
+use super::plot::{self, Kind};
+use super::{Stop, run_file, run_text, say};
+use crate::error::{Error, Result};
+use crate::session::{Session, statements};
+use arrow::util::display::array_value_to_string;
+use reedline::{DefaultPrompt, DefaultPromptSegment, Reedline, Signal};
+use std::io::{Write, stderr, stdout};
+use std::path::PathBuf;
+use std::sync::PoisonError;
+use std::time::Duration;
 
-const HELP: &str = "\
-Statements end with a semicolon and may take several lines.
-  \\d          the tables and views
-  \\q          leave (also Ctrl-D)
-  \\help       this
-TRAIN ... { MINIMIZE | MAXIMIZE } ( SELECT ... ) learns; EXPLAIN TRAIN shows how.";
-
-const TABLES: &str = "SELECT table_schema, table_name, table_type FROM information_schema.tables
+const TABLES: &str = "SELECT table_schema AS schema, table_name AS name, lower(table_type) AS kind FROM information_schema.tables
 WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name";
 
-/// How many entries the history keeps.
-const HISTORY: usize = 10_000;
+/// Columns of one table, `$1`, with what is learnable of them.
+const COLUMNS: &str = "SELECT c.column_name AS column, COALESCE(l.type, c.data_type) AS type, c.is_nullable AS nullable,
+  CASE WHEN l.column_name IS NULL THEN '' ELSE 'learnable' END AS learnable, l.default, l.bound
+FROM information_schema.columns c LEFT JOIN nabla.learnable_columns l ON l.table_name = c.table_name AND l.column_name = c.column_name
+WHERE c.table_name = $1 ORDER BY c.ordinal_position";
 
-pub(super) async fn talk(session: &Session, format: Format) -> Result<(), Stop> {
-    let failed = |e: &dyn std::fmt::Display| Stop::Failed(Error::new(format!("the terminal cannot be used: {e}")));
-    let history = FileBackedHistory::new(HISTORY).map_err(|e| failed(&e))?;
-    let mut editor = Reedline::create().with_history(Box::new(history)).with_validator(Box::new(Sentences));
-    let prompt = DefaultPrompt::new(DefaultPromptSegment::Basic("nabla".into()), DefaultPromptSegment::Empty);
+const NAMES: &str = "SELECT CASE WHEN table_schema = 'main' THEN table_name ELSE table_schema || '.' || table_name END, column_name
+FROM information_schema.columns WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name, ordinal_position";
+
+/// The curve of the last run.
+const RUN: &str = "SELECT step, objective FROM nabla.steps WHERE run_id = (SELECT MAX(run_id) FROM nabla.runs) ORDER BY step";
+
+struct Prompt<'a> {
+    session: &'a Session,
+    output: Output,
+    editor: Reedline,
+    names: Names,
+    /// The last text with statements.
+    last: String,
+}
+
+pub(super) async fn talk(session: &Session, output: Output) -> Result<(), Stop> {
+    let names = Names::default();
+    let editor = editor(names.clone()).map_err(|e| unusable(&e))?;
+    let mut prompt = Prompt { session, output, editor, names, last: String::new() };
+    let line = DefaultPrompt::new(DefaultPromptSegment::Basic("nabla".into()), DefaultPromptSegment::Empty);
     let _ = writeln!(stderr(), "NablaDB {}: \\help for help, \\q to leave", env!("CARGO_PKG_VERSION"));
     loop {
-        let line = match editor.read_line(&prompt).map_err(|e| failed(&e))? {
-            Signal::Success(line) => line,
+        prompt.learn_names().await;
+        let text = match prompt.editor.read_line(&line).map_err(|e| unusable(&e))? {
+            Signal::Success(text) => text,
             Signal::CtrlC => continue,
             _ => return Ok(()),
         };
-        let result = match line.trim().trim_end_matches(';') {
-            "" => continue,
-            "\\q" | "quit" | "exit" => return Ok(()),
-            "\\help" | "\\?" | "help" => {
-                let _ = writeln!(stderr(), "{HELP}");
-                continue;
-            }
-            "\\d" | "\\dt" => run_text(session, TABLES, format).await,
-            word if word.starts_with('\\') => {
-                Err(Stop::Failed(Error::new(format!("unknown command {word}")).hint("\\help lists the commands")))
-            }
-            _ => run_text(session, &line, format).await,
-        };
-        match result {
-            Err(Stop::Failed(error)) => say_error(&error),
-            Err(Stop::Closed) => return Ok(()),
-            Ok(()) => {}
+        match prompt.obey(&text).await {
+            Ok(true) => {}
+            Ok(false) | Err(Stop::Closed) => return Ok(()),
+            Err(Stop::Failed(error, sql)) => say(&error, sql.as_deref()),
         }
     }
 }
 
-/// A line is finished when its last statement is, or when it is a command of the shell.
-struct Sentences;
+fn unusable(error: &dyn std::fmt::Display) -> Stop {
+    Error::new(format!("the terminal cannot be used: {error}")).into()
+}
 
-impl Validator for Sentences {
-    fn validate(&self, line: &str) -> ValidationResult {
-        let line = line.trim();
-        let is_command = line.starts_with('\\') || matches!(line, "" | "help" | "quit" | "exit");
-        if is_command || is_complete(line) { ValidationResult::Complete } else { ValidationResult::Incomplete }
+impl Prompt<'_> {
+    /// Does what a line says; false to leave.
+    async fn obey(&mut self, text: &str) -> Result<bool, Stop> {
+        let Some(command) = Command::of(text) else {
+            if !text.trim().is_empty() {
+                self.last = text.into();
+                self.run_last().await?;
+            }
+            return Ok(true);
+        };
+        let said = |what: &str| {
+            let _ = writeln!(stderr(), "{what}");
+        };
+        let switched = |is_on: bool| if is_on { "on" } else { "off" };
+        match command? {
+            Command::Help => said(&command::help()),
+            Command::Quit => return Ok(false),
+            Command::Tables => self.cancellable(TABLES.into()).await?,
+            Command::Describe(table) => self.describe(&table).await?,
+            Command::Timing => {
+                self.output.timing ^= true;
+                said(&format!("timing is {}", switched(self.output.timing)));
+            }
+            Command::Expanded => {
+                self.output.expanded ^= true;
+                said(&format!("expanded tables are {}", switched(self.output.expanded)));
+            }
+            Command::Paging => {
+                self.output.paging ^= true;
+                said(&format!("paging is {}", switched(self.output.paging)));
+            }
+            Command::Format(name) => self.output.format = name.parse().map_err(|e: String| Error::new(e))?,
+            Command::Output(path) => self.output.send_to(path.as_deref())?,
+            Command::Include(path) => {
+                let path = PathBuf::from(path);
+                cancelled_by_ctrl_c(run_file(self.session, &path, &mut self.output)).await?;
+            }
+            Command::Edit => {
+                self.last = edited(&self.last)?;
+                said(self.last.trim_end());
+                self.run_last().await?;
+            }
+            Command::Plot(kind) => self.plot(kind).await?,
+            Command::Watch(seconds) => loop {
+                self.run_last().await?;
+                cancelled_by_ctrl_c(async {
+                    tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+                    Ok(())
+                })
+                .await?;
+            },
+        }
+        Ok(true)
+    }
+
+    async fn run_last(&mut self) -> Result<(), Stop> {
+        if self.last.trim().is_empty() {
+            return Err(Error::new("there is no last statement").into());
+        }
+        self.cancellable(self.last.clone()).await
+    }
+
+    async fn cancellable(&mut self, sql: String) -> Result<(), Stop> {
+        cancelled_by_ctrl_c(run_text(self.session, &sql, &mut self.output)).await
+    }
+
+    async fn plot(&mut self, kind: Kind) -> Result<(), Stop> {
+        let session = self.session;
+        let last = match statements(&self.last).next() {
+            Some(Ok(statement)) if statement.is_query() => statement.text,
+            Some(Ok(statement)) if statement.is_train() => RUN.into(),
+            _ => return Err(Error::new("the last statement is no query").hint("\\plot draws the last SELECT, or the last run").into()),
+        };
+        cancelled_by_ctrl_c(async move {
+            let (columns, rows) = crossterm::terminal::size().map_or((80, 24), |(columns, rows)| (usize::from(columns), usize::from(rows)));
+            let drawn = plot::plot(session.run(&last).await?, kind, (columns - 1, (rows / 2).max(8))).await?;
+            Ok(writeln!(stdout(), "{drawn}")?)
+        })
+        .await
+    }
+
+    async fn describe(&mut self, table: &str) -> Result<(), Stop> {
+        let name = table.strip_prefix("nabla.").unwrap_or(table);
+        let quoted = format!("'{}'", name.replace('\'', "''"));
+        let found = self.session.run(&format!("SELECT COUNT(*) FROM information_schema.columns WHERE table_name = {quoted}")).await?;
+        if found.value().await?.to_string() == "0" {
+            return Err(Error::new(format!("there is no table or view '{table}'")).hint("\\d lists them").into());
+        }
+        self.cancellable(COLUMNS.replace("$1", &quoted)).await
+    }
+
+    /// What can be completed now. A database that cannot be read says so when it is asked for something.
+    async fn learn_names(&mut self) {
+        let Ok(outcome) = self.session.run(NAMES).await else { return };
+        let Ok(batches) = outcome.collect().await else { return };
+        let mut names: Vec<(String, Vec<String>)> = vec![];
+        for batch in &batches {
+            let text = |column: usize, row: usize| array_value_to_string(batch.column(column), row).unwrap_or_default();
+            for row in 0..batch.num_rows() {
+                let (table, column) = (text(0, row), text(1, row));
+                match names.last_mut() {
+                    Some((last, columns)) if *last == table => columns.push(column),
+                    _ => names.push((table, vec![column])),
+                }
+            }
+        }
+        *self.names.lock().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
+/// Ctrl-C ends the statement, and what it has begun; not the shell.
+async fn cancelled_by_ctrl_c(work: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Error::new("cancelled").into()),
+    }
+}
+
+/// A text as the user's editor leaves it.
+fn edited(text: &str) -> Result<String, Stop> {
+    let failed = |e: std::io::Error| Error::new(format!("the statement cannot be edited: {e}"));
+    let file = tempfile::Builder::new().prefix("nabla-").suffix(".sql").tempfile().map_err(failed)?;
+    std::fs::write(file.path(), text).map_err(failed)?;
+    let command = ["VISUAL", "EDITOR"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "vi".into());
+    let mut words = command.split_whitespace();
+    let status = std::process::Command::new(words.next().unwrap_or("vi")).args(words).arg(file.path()).status();
+    match status {
+        Ok(status) if status.success() => Ok(std::fs::read_to_string(file.path()).map_err(failed)?),
+        Ok(status) => Err(Error::new(format!("the editor '{command}' ended with {status}")).into()),
+        Err(e) => Err(Error::new(format!("the editor '{command}' cannot be started: {e}")).hint("set EDITOR").into()),
     }
 }

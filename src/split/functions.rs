@@ -1,5 +1,5 @@
-//! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have ([`super::image`] has
-//! those of images, [`super::array_sum`] the aggregates).
+//! Our functions in exact queries: those of the scalar table and of the vectors that DataFusion does not have (`image` has
+//! those of images, `array_sum` the aggregates).
 
 use super::{array_sum, image};
 use crate::algebra::{LAYER_NORM_EPSILON, LEAST_LOGARITHM};

@@ -2,7 +2,7 @@
 //! skeleton (an ordinary plan without the live columns) and live expressions as plain data.
 //! This room never hears of gradients, temperatures or optimizers.
 //!
-//! The theorem that the split keeps, and [`check`] asserts: for every stage,
+//! The theorem that the split keeps, and `check` asserts: for every stage,
 //! `(frozen, live) -> out` equals `frozen -> residuals` (the skeleton) followed by `(residuals, live) -> out`
 //! (the expressions). So the skeleton reads nothing live, and the expressions read nothing but residuals and live inputs.
 //! Splitting is pure: it runs nothing.

@@ -89,6 +89,16 @@ fn long_tables_lose_their_middle() {
 }
 
 #[test]
+fn completions_and_the_manual_page_are_written() {
+    let bash = nabla(&["completions", "bash"], "");
+    assert!(bash.status.success() && out(&bash).contains("--memory-limit"), "{}", err(&bash));
+    let man = nabla(&["man"], "");
+    assert!(man.status.success() && out(&man).starts_with(".ie") && out(&man).contains("Examples"), "{}", out(&man));
+    assert!(out(&nabla(&["--help"], "")).contains("nabla shop -f learn.sql"));
+    assert_eq!(nabla(&["completions", "cmd"], "").status.code(), Some(2));
+}
+
+#[test]
 fn wrong_usage_ends_with_status_2() {
     assert_eq!(nabla(&["--format", "xml"], "").status.code(), Some(2));
     assert_eq!(nabla(&["--nope"], "").status.code(), Some(2));

@@ -22,6 +22,7 @@ mod programs;
 mod readme;
 mod recursion;
 mod relaxed;
+mod shell;
 mod straight_through;
 mod subqueries;
 mod training;

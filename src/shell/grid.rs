@@ -1,0 +1,207 @@
+//! Rows as text in cells, brought to a width, and drawn.
+
+use super::Stop;
+use super::format::io_or_engine;
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use std::io::{self, Write};
+use unicode_width::UnicodeWidthStr;
+
+/// The borders of a table.
+const BORDERS: &str = "||--+-++|    ++++++";
+
+/// Columns that a list is shortened to at the least, and any other cell.
+const LIST: usize = 24;
+const NARROWEST: usize = 8;
+
+/// The cells of a result.
+pub(super) struct Grid {
+    pub columns: Vec<Column>,
+    pub rows: usize,
+}
+
+pub(super) struct Column {
+    pub name: String,
+    is_number: bool,
+    is_list: bool,
+    pub cells: Vec<String>,
+}
+
+impl Grid {
+    pub fn new(schema: &Schema, batches: &[RecordBatch]) -> Result<Self, Stop> {
+        let options = FormatOptions::default().with_null("NULL").with_display_error(true);
+        let mut columns: Vec<Column> = schema
+            .fields()
+            .iter()
+            .map(|field| Column {
+                name: field.name().clone(),
+                is_number: field.data_type().is_numeric(),
+                is_list: matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)),
+                cells: vec![],
+            })
+            .collect();
+        for batch in batches {
+            for (column, array) in columns.iter_mut().zip(batch.columns()) {
+                let formatter = ArrayFormatter::try_new(array, &options).map_err(io_or_engine)?;
+                column.cells.extend((0..batch.num_rows()).map(|row| formatter.value(row).to_string()));
+            }
+        }
+        Ok(Self { columns, rows: batches.iter().map(RecordBatch::num_rows).sum() })
+    }
+
+    /// A row of dots before row `at`.
+    pub fn elide(&mut self, at: usize) {
+        for column in &mut self.columns {
+            let dots = ".".repeat(column.width().clamp(1, 3));
+            column.cells.insert(at, dots);
+        }
+        self.rows += 1;
+    }
+
+    /// Brings the grid to so many columns of the terminal: lists become shorter, then other cells, then columns in the middle are left out.
+    pub fn fit(&mut self, width: usize) {
+        for is_list in [true, false] {
+            while self.width() > width {
+                let least = if is_list { LIST } else { NARROWEST };
+                let can = |c: &&mut Column| c.is_list == is_list && c.width() > least.max(c.name.width());
+                let Some(widest) = self.columns.iter_mut().filter(can).max_by_key(|c| c.width()) else { break };
+                let to = (widest.width() - 1).max(least);
+                widest.cells.iter_mut().for_each(|cell| shorten(cell, to, is_list));
+            }
+        }
+        if self.width() > width && self.columns.len() > 2 {
+            let dots = Column { name: "...".into(), is_number: false, is_list: false, cells: vec!["...".into(); self.rows] };
+            let middle = self.columns.len() / 2;
+            self.columns[middle] = dots;
+            let mut gap = middle;
+            while self.width() > width && self.columns.len() > 3 {
+                if self.columns.len() - gap > gap + 1 {
+                    self.columns.remove(gap + 1);
+                } else {
+                    gap -= 1;
+                    self.columns.remove(gap);
+                }
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        1 + self.columns.iter().map(|c| c.width() + 3).sum::<usize>()
+    }
+
+    pub fn draw(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut table = Table::new();
+        table.load_preset(BORDERS).set_content_arrangement(ContentArrangement::Disabled);
+        table.set_header(self.columns.iter().map(|c| c.name.as_str()));
+        for row in 0..self.rows {
+            table.add_row(self.columns.iter().map(|c| c.cells[row].as_str()));
+        }
+        for (column, drawn) in self.columns.iter().zip(table.column_iter_mut()) {
+            if column.is_number {
+                drawn.set_cell_alignment(CellAlignment::Right);
+            }
+        }
+        writeln!(out, "{table}")
+    }
+
+    /// Each row by itself, a line for each column.
+    pub fn draw_expanded(&self, out: &mut impl Write) -> io::Result<()> {
+        let names = self.columns.iter().map(|c| c.name.width()).max().unwrap_or(0);
+        for row in 0..self.rows {
+            writeln!(out, "-[ row {} ]{}", row + 1, "-".repeat(names.max(12)))?;
+            for column in &self.columns {
+                let pad = " ".repeat(names - column.name.width());
+                writeln!(out, "{}{pad} | {}", column.name, column.cells[row])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Column {
+    fn width(&self) -> usize {
+        let lines = self.cells.iter().flat_map(|cell| cell.lines()).map(UnicodeWidthStr::width);
+        lines.max().unwrap_or(0).max(self.name.width())
+    }
+}
+
+/// Cuts the lines of a cell to a width; of a list, the end tells that there is more.
+fn shorten(cell: &mut String, width: usize, is_list: bool) {
+    if cell.lines().all(|line| line.width() <= width) {
+        return;
+    }
+    let end = if is_list { ", ...]" } else { "..." };
+    let cut = |line: &str| {
+        if line.width() <= width {
+            return line.to_string();
+        }
+        let mut kept = String::new();
+        for letter in line.chars() {
+            if kept.width() + end.len() + letter.to_string().width() > width {
+                break;
+            }
+            kept.push(letter);
+        }
+        // A list ends after a whole element.
+        if is_list && let Some((whole, _)) = kept.rsplit_once(',') {
+            kept.truncate(whole.len());
+        }
+        kept + end
+    };
+    *cell = cell.lines().map(cut).collect::<Vec<_>>().join("\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grid(columns: &[(&str, &str)]) -> Grid {
+        let column = |(name, cell): &(&str, &str)| Column {
+            name: name.to_string(),
+            is_number: cell.parse::<f64>().is_ok(),
+            is_list: cell.starts_with('['),
+            cells: vec![cell.to_string()],
+        };
+        Grid { columns: columns.iter().map(column).collect(), rows: 1 }
+    }
+
+    fn drawn(grid: &Grid) -> String {
+        let mut out = vec![];
+        grid.draw(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn lists_are_shortened_before_text_and_columns_are_left_out_last() {
+        let list = "[0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75]";
+        let columns = [("id", "7"), ("emb", list), ("name", "a name of some length"), ("x", "1.5")];
+        let mut whole = grid(&columns);
+        whole.fit(200);
+        assert!(drawn(&whole).contains(list));
+        let mut lists = grid(&columns);
+        lists.fit(70);
+        let text = drawn(&lists);
+        assert!(text.contains("| [0.25, 0.5, 0.75, 1.0, ...] |") && text.contains("a name of some length"), "{text}");
+        let mut texts = grid(&columns);
+        texts.fit(60);
+        let text = drawn(&texts);
+        assert!(text.contains("...") && !text.contains("some length") && text.lines().all(|line| line.width() <= 60), "{text}");
+        let mut few = grid(&columns);
+        few.fit(24);
+        let text = drawn(&few);
+        assert!(text.lines().all(|line| line.width() <= 24) && text.contains("| id ") && text.contains("   x |"), "{text}");
+    }
+
+    #[test]
+    fn numbers_stand_right_and_wide_letters_take_two_columns() {
+        let mut grid = grid(&[("n", "7"), ("名", "漢字漢字漢字")]);
+        grid.columns[0].cells[0] = "-12.5".into();
+        grid.fit(22);
+        assert_eq!(
+            drawn(&grid),
+            "+-------+-----------+\n|     n | 名        |\n+-------+-----------+\n| -12.5 | 漢字漢... |\n+-------+-----------+\n"
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! Where results go, and how they look there.
+
+use super::Stop;
+use super::format::{self, Format};
+use super::progress;
+use super::table::{self, Look};
+use crate::error::Error;
+use crate::session::{Outcome, Statement};
+use std::fs::File;
+use std::io::{BufWriter, IsTerminal, Write, stderr, stdout};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+/// What is asked of results.
+#[derive(Default)]
+pub(super) struct Output {
+    pub format: Format,
+    /// Each row of a table by itself.
+    pub expanded: bool,
+    /// Whether the time of every statement is told.
+    pub timing: bool,
+    /// Whether tables are whole, and gone through page by page.
+    pub paging: bool,
+    /// Instead of standard output.
+    pub file: Option<File>,
+}
+
+impl Output {
+    /// Sends results to a file from now on, or back to standard output.
+    pub fn send_to(&mut self, path: Option<&str>) -> Result<(), Stop> {
+        let open = |path: &str| File::create(Path::new(path)).map_err(|e| Error::new(format!("{path} cannot be written: {e}")));
+        self.file = path.map(open).transpose()?;
+        Ok(())
+    }
+
+    /// Writes what a statement gave. A TRAIN is watched on a terminal, and told in short where its log would be a table.
+    pub async fn show(&mut self, statement: &Statement, outcome: Outcome, started: Instant) -> Result<(), Stop> {
+        if let Outcome::Done(tag) = outcome {
+            let _ = writeln!(stderr(), "{tag} ({} ms)", started.elapsed().as_millis());
+            return Ok(());
+        }
+        let length = crate::session::length(statement).filter(|_| stderr().is_terminal());
+        let is_told = self.format == Format::Table && self.file.is_none() && stdout().is_terminal();
+        match length {
+            Some(length) if is_told => progress::told(outcome, length).await?,
+            Some(length) => self.write(progress::watched(outcome, length)).await?,
+            None => self.write(outcome).await?,
+        }
+        if self.timing {
+            let _ = writeln!(stderr(), "Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, outcome: Outcome) -> Result<(), Stop> {
+        let on_terminal = self.file.is_none() && stdout().is_terminal();
+        let paged = self.paging && on_terminal && self.format == Format::Table;
+        let width = crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns)).filter(|_| on_terminal && !paged);
+        let look = Look { width, expanded: self.expanded, whole: paged };
+        if let Some(file) = &mut self.file {
+            return write_to(&mut BufWriter::new(file), outcome, self.format, look).await;
+        }
+        if !paged {
+            return write_to(&mut BufWriter::new(stdout().lock()), outcome, self.format, look).await;
+        }
+        let mut pager = pager()?;
+        let input = pager.stdin.take().ok_or_else(|| Error::new("the pager takes no input"))?;
+        let written = write_to(&mut BufWriter::new(input), outcome, self.format, look).await;
+        pager.wait()?;
+        // A pager that was left before the end is no failure.
+        if let Err(Stop::Closed) = written { Ok(()) } else { written }
+    }
+}
+
+async fn write_to(out: &mut impl Write, mut outcome: Outcome, format: Format, look: Look) -> Result<(), Stop> {
+    let Some(schema) = outcome.schema() else { return Ok(()) };
+    match format {
+        Format::Table => table::write(out, outcome, &schema, look).await?,
+        other => format::write(out, &mut outcome, &schema, other).await?,
+    }
+    Ok(out.flush()?)
+}
+
+/// $PAGER, or less.
+fn pager() -> Result<Child, Stop> {
+    let command = std::env::var("PAGER").unwrap_or_else(|_| "less -SFX".into());
+    let mut words = command.split_whitespace();
+    let mut pager = Command::new(words.next().unwrap_or("less"));
+    let started = pager.args(words).stdin(Stdio::piped()).spawn();
+    Ok(started
+        .map_err(|e| Error::new(format!("the pager '{command}' cannot be started: {e}")).hint("set PAGER, or turn it off: \\pager"))?)
+}

@@ -1,0 +1,164 @@
+//! The prompt, through a pseudo-terminal: what is typed, and the screens that come of it.
+
+use expectrl::session::OsSession;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const COLUMNS: u16 = 100;
+const ROWS: u16 = 30;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A shell with its terminal.
+struct Terminal {
+    session: OsSession,
+    screen: vt100::Parser,
+}
+
+impl Terminal {
+    fn new(home: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
+        command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env_remove("NABLA_HISTORY").env("PAGER", "cat");
+        let mut session = OsSession::spawn(command).expect("a pseudo-terminal");
+        session.get_process_mut().set_window_size(COLUMNS, ROWS).expect("a size");
+        let mut terminal = Self { session, screen: vt100::Parser::new(ROWS, COLUMNS, 0) };
+        terminal.until(|screen| screen.contains("nabla>"));
+        terminal
+    }
+
+    /// Takes what has been written; answers whoever asks where the cursor is.
+    fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = self.session.try_read(&mut bytes) {
+            self.screen.process(&bytes[..count]);
+            if bytes[..count].windows(4).any(|window| window == b"\x1b[6n") {
+                let (row, column) = self.screen.screen().cursor_position();
+                write!(self.session, "\x1b[{};{}R", row + 1, column + 1).expect("an answer");
+            }
+        }
+    }
+
+    /// The screen, as soon as it is as it should be.
+    fn until(&mut self, holds: impl Fn(&str) -> bool) -> String {
+        let start = Instant::now();
+        loop {
+            self.read();
+            let screen = self.screen.screen().contents();
+            if holds(&screen) {
+                return screen;
+            }
+            assert!(start.elapsed() < PATIENCE, "the screen stays:\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn keys(&mut self, keys: &str) {
+        self.session.write_all(keys.as_bytes()).expect("keys are taken");
+        self.session.flush().expect("keys are taken");
+    }
+
+    /// Types a line on an empty screen, and waits for the next prompt.
+    fn line(&mut self, line: &str) -> String {
+        self.keys("\x0c");
+        self.until(|screen| lines(screen) == ["nabla>"]);
+        self.keys(line);
+        self.keys("\r");
+        self.until(|screen| lines(screen).len() > 1 && lines(screen).last() == Some(&"nabla>"))
+    }
+}
+
+fn lines(screen: &str) -> Vec<&str> {
+    screen.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn statements_commands_and_errors_on_the_screen() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    shell.line(
+        "CREATE TABLE m (id BIGINT PRIMARY KEY, w DOUBLE LEARNABLE DEFAULT 0.5 CHECK (w >= 0), e REAL[8] LEARNABLE DEFAULT init_zeros());",
+    );
+    shell.line("INSERT INTO m (id) VALUES (1), (20);");
+    let screen = shell.line("SELECT id, w, 'text' AS t FROM m ORDER BY id;");
+    let table = [
+        "nabla> SELECT id, w, 'text' AS t FROM m ORDER BY id;",
+        "+----+-----+------+",
+        "| id |   w | t    |",
+        "+----+-----+------+",
+        "|  1 | 0.5 | text |",
+        "| 20 | 0.5 | text |",
+        "+----+-----+------+",
+        "(2 rows)",
+        "nabla>",
+    ];
+    assert_eq!(lines(&screen), table, "{screen}");
+    // A statement may take several lines, and an error shows its own.
+    let screen = shell.line("SELECT id,\r  nope\rFROM m;");
+    assert_eq!(lines(&screen)[3..7], ["error: column 'nope' not found", "  at: line 2, column 3", "      nope", "      ^"], "{screen}");
+    let screen = shell.line("\\d m");
+    assert!(screen.contains("| w      | DOUBLE  | NO       | learnable | 0.5          | >= 0  |"), "{screen}");
+    let screen = shell.line("\\nope");
+    assert!(screen.contains("unknown command \\nope"), "{screen}");
+    shell.line("\\x");
+    let screen = shell.line("SELECT id, w FROM m WHERE id = 20;");
+    assert_eq!(lines(&screen)[1..5], ["-[ row 1 ]------------", "id | 20", "w  | 0.5", "(1 row)"], "{screen}");
+    shell.line("\\x");
+    // Lists are shortened to the width of the terminal.
+    let screen =
+        shell.line("SELECT [sin(id), cos(id), tan(id), exp(id), sqrt(id), id / 7.0] AS v, repeat('x', 60) AS t FROM m WHERE id = 1;");
+    assert!(screen.contains(", ...] |") && screen.lines().skip(1).all(|line| line.chars().count() <= usize::from(COLUMNS)), "{screen}");
+    let screen = shell.line("SELECT value AS x, value * value AS y FROM generate_series(0, 20);");
+    assert!(screen.contains("(21 rows)"), "{screen}");
+    let screen = shell.line("\\plot");
+    let drawn = lines(&screen);
+    assert!(drawn[1] == "y over x" && drawn[2].starts_with(" 400 ") && drawn.contains(&"nabla>") && screen.contains('⠤'), "{screen}");
+    // Results go to a file, and come back.
+    let file = home.path().join("out.csv");
+    shell.line("\\format csv");
+    shell.line(&format!("\\o {}", file.display()));
+    shell.line("SELECT id FROM m ORDER BY id;");
+    shell.line("\\o");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "id\n1\n20\n");
+    let screen = shell.line("SELECT 7 AS seven;");
+    assert_eq!(lines(&screen)[1..3], ["seven", "7"], "{screen}");
+    std::fs::write(home.path().join("script.sql"), "SELECT 1 AS one;\nSELECT 2 AS two;").unwrap();
+    let screen = shell.line(&format!("\\i {}", home.path().join("script.sql").display()));
+    assert!(screen.contains("one\n1\ntwo\n2\n"), "{screen}");
+    shell.keys("\\q\r");
+    assert!(home.path().join(".nabla_history").exists());
+}
+
+#[test]
+fn tab_completes_tables_and_columns_of_the_catalog() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    shell.line("CREATE TABLE documents AS SELECT 1 AS quality, 2 AS number;");
+    shell.keys("SELECT 1 FROM docu\t");
+    shell.until(|screen| screen.contains("FROM documents"));
+    shell.keys(" WHERE documents.qu\t");
+    shell.until(|screen| screen.contains("documents.quality"));
+    shell.keys("\x03");
+}
+
+#[test]
+fn a_run_shows_a_live_line_and_ctrl_c_cancels_it_and_not_the_shell() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    shell.line("CREATE TABLE p AS SELECT sin(value) AS x FROM generate_series(1, 20000);");
+    shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3);");
+    shell.line("INSERT INTO m DEFAULT VALUES;");
+    let screen = shell.line("TRAIN MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p) FOR 50 STEPS;");
+    let told = lines(&screen);
+    assert!(told[1].starts_with("run 1: 50 steps in ") && told[1].ends_with(", version 5"), "{screen}");
+    assert!(told[2].starts_with("  relaxed objective  9.") && told[4] == "  relaxation gap     0.000000", "{screen}");
+    shell.keys("\x0c");
+    shell.keys("TRAIN MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p) FOR 1000000 STEPS;\r");
+    let screen = shell.until(|screen| screen.contains("/1000000  objective "));
+    assert!(screen.contains("T 0.") && screen.contains(" left"), "{screen}");
+    shell.keys("\x03");
+    let screen = shell.until(|screen| screen.contains("error: cancelled"));
+    assert!(!screen.contains("objective "), "the line stays:\n{screen}");
+    let screen = shell.line("SELECT COUNT(*) AS runs FROM nabla.runs;");
+    assert!(screen.contains("|    1 |"), "{screen}");
+}
