@@ -24,9 +24,11 @@ fn main() -> Result<()> {
     }
     let learn = "TRAIN MINIMIZE (SELECT AVG(power(inner_product(u.emb, i.emb) - r.stars, 2))
         FROM ratings r JOIN users u ON u.id = r.user_id JOIN items i ON i.id = r.item_id) USING adam (learning_rate => 0.05) FOR 60 STEPS";
-    for step in session.train(learn, &[])?.step_by(20) {
+    for step in session.train(learn, &[])? {
         let step = step?;
-        println!("step {:>3}: {:.4}", step.step, step.objective);
+        if step.step % 20 == 0 {
+            println!("step {:>3}: {:.4}", step.step, step.objective);
+        }
     }
     let users = session.parameter("users.emb")?;
     let embeddings = users.f32().expect("they are REAL");

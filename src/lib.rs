@@ -35,6 +35,11 @@
 
 #![deny(missing_docs)]
 
+/// The columns and batches of results are of this version of the crate.
+pub extern crate arrow;
+/// The arrays of [`Parameter`] are of this version of the crate.
+pub extern crate ndarray;
+
 #[doc(hidden)]
 pub mod algebra;
 pub mod blocking;

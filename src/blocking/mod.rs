@@ -164,6 +164,7 @@ impl Iterator for Outcome {
 }
 
 /// A run: an iterator over its steps; see [`session::Training`].
+#[must_use = "a run that is dropped is cancelled"]
 pub struct Training {
     inner: session::Training,
     runtime: Arc<Runtime>,

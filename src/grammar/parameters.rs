@@ -30,19 +30,21 @@ impl Bound {
     }
 }
 
-/// Writes literals where a text has parameters: the first for the first `?`, or for `$1`. Without literals the text stays as it is:
-/// the parameters of PREPARE are its own.
+/// Writes literals where a text has parameters: the first for the first `?`, or for `$1`. Without literals a PREPARE stays as it is: its
+/// parameters are its own.
 ///
 /// # Errors
 /// There are more parameters than literals, or fewer; they have names; or `?` stands beside `$1`.
 pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
-    if literals.is_empty() {
-        return Ok(Bound { text: sql.into(), moves: vec![] });
-    }
     let source = Source::new(sql);
     let (tokens, failure) = source.tokens();
     if let Some(failure) = failure {
         return Err(failure);
+    }
+    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    let prepares = first.is_some_and(|t| matches!(&t.token, Token::Word(word) if word.value.eq_ignore_ascii_case("prepare")));
+    if literals.is_empty() && prepares {
+        return Ok(Bound { text: sql.into(), moves: vec![] });
     }
     let mut bound = Bound { text: String::with_capacity(sql.len()), moves: vec![] };
     let (mut done, mut here) = (Location { line: 1, column: 1 }, Location { line: 1, column: 1 });
@@ -74,11 +76,19 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
         };
         asked = asked.max(number);
         let Some(literal) = literals.get(number - 1) else { continue };
-        write(source.exactly(done, token.span.start), &mut here);
+        let before = source.exactly(done, token.span.start);
+        write(before, &mut here);
+        // `LIMIT?` is two words.
+        if before.ends_with(is_of_word) {
+            write(" ", &mut here);
+        }
         let start = here;
         write(literal, &mut here);
         bound.moves.push((token.span, Span::new(start, here)));
         done = token.span.end;
+        if source.from(done).starts_with(is_of_word) {
+            write(" ", &mut here);
+        }
     }
     write(source.from(done), &mut here);
     if asked != literals.len() {
@@ -87,4 +97,8 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
         return Err(Error::new(format!("the statement has {}, and {} {given}", count(asked, "parameter"), count(literals.len(), "value"))));
     }
     Ok(bound)
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
 }

@@ -7,13 +7,18 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan
 
 pub(super) struct Source<'a> {
     text: &'a str,
-    /// The byte at which each line starts.
-    lines: Vec<usize>,
+    /// The byte at which each line starts, and whether each of its letters is one.
+    lines: Vec<(usize, bool)>,
 }
 
 impl<'a> Source<'a> {
     pub fn new(text: &'a str) -> Self {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(i, _)| i + 1)).collect();
+        let mut start = 0;
+        let lines = text.split_inclusive('\n').map(|line| {
+            start += line.len();
+            (start - line.len(), line.is_ascii())
+        });
+        let lines = lines.collect();
         Self { text, lines }
     }
 
@@ -76,8 +81,11 @@ impl<'a> Source<'a> {
 
     fn offset(&self, location: Location) -> usize {
         let line = (location.line as usize).saturating_sub(1);
-        let Some(&start) = self.lines.get(line) else { return self.text.len() };
+        let Some(&(start, is_ascii)) = self.lines.get(line) else { return self.text.len() };
         let column = (location.column as usize).saturating_sub(1);
+        if is_ascii {
+            return (start + column).min(self.text.len());
+        }
         self.text[start..].char_indices().nth(column).map_or(self.text.len(), |(i, _)| start + i)
     }
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use std::collections::HashMap;
 
 impl Session {
-    /// Appends batches to a table, as one commit, and returns how many rows they had. Their columns are known by name: those of the table
+    /// Appends batches to a table, named as the catalog has it, as one commit, and returns how many rows they had. Their columns are known by name: those of the table
     /// that are missing get their defaults, types are converted, and every constraint is checked, as by INSERT.
     ///
     /// ```

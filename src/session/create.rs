@@ -271,7 +271,7 @@ pub(super) fn check_default(context: &SessionContext, table: &TableDefinition, c
 /// The rows of AS SELECT or AS TRAIN.
 async fn source_rows(session: &Session, context: &SessionContext, source: &Rows) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let outcome = match source {
-        Rows::Train(run, text) => train::train(session, run, text).await?,
+        Rows::Train(run, text) => train::train(session, run, text, Default::default()).await?,
         Rows::Query(query) => {
             let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(query.clone())));
             let plan = query::plan(context, &statement).await?;

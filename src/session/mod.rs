@@ -81,7 +81,7 @@ impl Session {
         self.database.session()
     }
 
-    /// Runs exactly one sentence.
+    /// Runs exactly one sentence. The rows of a query come as they are read; a TRAIN learns while they are, see [`Session::train`].
     pub async fn run(&self, sql: &str) -> Result<Outcome> {
         self.run_with(sql, &[]).await
     }
@@ -95,7 +95,7 @@ impl Session {
     /// session.run("CREATE TABLE items (id BIGINT, price DOUBLE)").await?;
     /// session.run_with("INSERT INTO items VALUES (?, ?), (?, ?)", &values![1, 2.5, 2, 4.0]).await?;
     /// let dear = session.run_with("SELECT COUNT(*) FROM items WHERE price > $1", &values![3.0]).await?;
-    /// assert_eq!(dear.value().await?, 1.into());
+    /// assert_eq!(dear.value().await?, 1i64.into());
     /// # nabladb::Result::<()>::Ok(()) }).unwrap();
     /// ```
     ///
@@ -119,7 +119,7 @@ impl Session {
             Kind::Plain(plain) => self.plain(plain, &statement.text).await,
             Kind::CreateTable(table) => create::create_table(self, table, &statement.text).await,
             Kind::AlterTable(change) => alter::alter_table(self, change, &statement.text).await,
-            Kind::Train(train) => train::train(self, train, &statement.text).await,
+            Kind::Train(train) => train::train(self, train, &statement.text, Arc::default()).await,
             Kind::Relax(query) => answer::relax(self, query).await,
             Kind::Gradient(query) => gradient::gradient(self, query).await,
             Kind::Explain(kind) => explain::explain(self, kind).await,

@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// What one SQL sentence gave.
+/// What one SQL sentence gave. A TRAIN learns while its rows are read: an outcome that is dropped before their end cancels it.
 pub enum Outcome {
     /// A result set, streamed.
     Rows(SendableRecordBatchStream),

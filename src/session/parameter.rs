@@ -17,7 +17,7 @@ pub struct Parameter {
 }
 
 impl Session {
-    /// The values of a learnable column, `table.column`, as the newest commit has them.
+    /// The values of a learnable column, `table.column` as the catalog has the names, as the newest commit has them.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

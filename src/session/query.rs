@@ -125,7 +125,8 @@ pub(super) async fn execute(session: &Session, name: &ObjectName, statement: &Pl
     let Some(prepared) = session.prepared.with(|known| known.get(&name).cloned()) else {
         return Err(Error::new(format!("there is no prepared statement '{name}'")).hint("PREPARE it first"));
     };
-    let preparation = context.state().statement_to_plan(prepared).await?;
+    // Places in it are those of the text of the PREPARE.
+    let preparation = context.state().statement_to_plan(prepared).await.map_err(|e| Error::from(e).without_positions())?;
     context.execute_logical_plan(preparation).await?;
     let plan = context.state().statement_to_plan(statement.clone()).await?;
     let frame = context.execute_logical_plan(plan).await?;

@@ -4,6 +4,7 @@ use super::learn::{self, Column, Learned};
 use super::log::{self, End};
 use super::objective::{Answer, Exact, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
+use super::training::{Fate, cancelled};
 use super::{Database, Outcome, Session, perturbed};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Direction, Relaxed, Train};
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
 /// Trains, and gives the log as it grows. Dropping the log cancels the run; the commit comes with its last row.
-pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Result<Outcome> {
+pub(super) async fn train(session: &Session, train: &Train, text: &str, fate: Arc<Fate>) -> Result<Outcome> {
     session.writable()?;
     let clauses = settings::clauses(train);
     let perturbed = clauses.as_ref().ok().and_then(|c| if let Estimator::Perturbed { pairs } = c.estimator { Some(pairs) } else { None });
@@ -60,13 +61,20 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str) -> Resul
         database: session.database.clone(),
         steps,
         seen: vec![],
+        fate,
     };
     let rows = stream::unfold(Some(run), |run| async move {
         let mut run = run?;
-        match run.next().await {
-            Ok((batch, true)) => Some((Ok(batch), Some(run))),
-            Ok((batch, false)) => Some((Ok(batch), None)),
-            Err(error) => Some((Err(error.into()), None)),
+        match run.steps.recv().await {
+            Some(News::Steps(steps)) => {
+                run.seen.extend(&steps);
+                Some((log::progress(run.id, &steps).map_err(Into::into), Some(run)))
+            }
+            Some(News::End(learned)) => Some((run.end(learned).await.map_err(Into::into), None)),
+            None => {
+                let error = Error::new("the training thread stopped without a word");
+                Some((Err(error.hint("this is a defect of the engine: please report the query").into()), None))
+            }
         }
     });
     Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(log::schema(), rows))))
@@ -145,32 +153,30 @@ struct Run {
     database: Database,
     steps: mpsc::Receiver<News>,
     seen: Vec<Step>,
+    fate: Arc<Fate>,
 }
 
 impl Run {
-    /// The next rows of the log, and whether more follow.
-    async fn next(&mut self) -> Result<(RecordBatch, bool)> {
-        match self.steps.recv().await {
-            Some(News::Steps(steps)) => {
-                self.seen.extend(&steps);
-                Ok((log::progress(self.id, &steps)?, true))
-            }
-            Some(News::End(learned)) => {
-                let learned = learned?.ok_or_else(|| Error::new("the run was cancelled"))?;
-                let end = self.commit(&learned).await?;
-                Ok((log::last(self.id, learned.steps, end, self.clock.elapsed().as_secs_f64() * 1e3)?, false))
-            }
-            None => {
-                Err(Error::new("the training thread stopped without a word")
-                    .hint("this is a defect of the engine: please report the query"))
-            }
+    /// The last row of the log, when all is committed.
+    async fn end(self, learned: Result<Option<Learned>>) -> Result<RecordBatch> {
+        let learned = learned?.ok_or_else(cancelled)?;
+        let tables = learned_tables(&self.tables, &learned)?;
+        let exact_objective = self.exact.value(&tables).await?;
+        if !self.fate.commits() {
+            return Err(cancelled());
         }
+        // A commit goes through, whether or not somebody still reads the log: one that nobody drove would keep its locks.
+        let commit = tokio::spawn(async move { self.commit(&learned, tables, exact_objective).await });
+        commit.await.map_err(|e| Error::new(format!("the commit stopped unexpectedly: {e}")))?
     }
 
     /// Commits all changed columns, the run and its steps in one transaction.
-    async fn commit(&mut self, learned: &Learned) -> Result<End> {
-        let tables = learned_tables(&self.tables, learned)?;
-        let exact_objective = self.exact.value(&tables).await?;
+    async fn commit(
+        self,
+        learned: &Learned,
+        tables: Vec<(TableDefinition, RecordBatch)>,
+        exact_objective: Option<f64>,
+    ) -> Result<RecordBatch> {
         let _writing = self.database.writing.lock().await;
         let now = self.database.storage.snapshot().await?;
         for (definition, rows) in &self.tables {
@@ -193,7 +199,7 @@ impl Run {
             extra_info: Some(format!("{{\"run_id\": {}}}", self.id)),
         };
         let version = self.database.storage.commit(changes, message).await?;
-        Ok(End { version, ..end })
+        log::last(self.id, learned.steps, End { version, ..end }, self.clock.elapsed().as_secs_f64() * 1e3)
     }
 
     /// The row of `nabla.runs`.

@@ -1,14 +1,18 @@
 //! A run as a stream of its steps.
 
-use super::{Outcome, Session, Value, bound};
+use super::{Outcome, Session, Value, bound, train};
 use crate::error::{Error, Result};
+use crate::grammar::Kind;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use futures::FutureExt;
-use futures::future::{AbortHandle, BoxFuture};
-use futures::stream::{Abortable, Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::stream::{Stream, StreamExt};
+use futures::task::AtomicWaker;
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::task::{Context, Poll, ready};
 
 /// One step of a run: a row of `nabla.steps`.
@@ -56,24 +60,59 @@ impl Trained {
     }
 }
 
-/// A run: a stream of its steps as they are taken. What it learned is committed when the stream has ended; dropping it cancels the run, and
-/// nothing is committed.
+/// A run: a stream of its steps as they are taken. What it learned is committed when the stream has ended; dropping it before cancels the run,
+/// and nothing is committed, unless the commit has begun.
+#[must_use = "a run that is dropped is cancelled"]
 pub struct Training {
     /// Until it has ended, or was cancelled.
-    log: Option<Abortable<Outcome>>,
-    handle: AbortHandle,
+    log: Option<Outcome>,
+    fate: Arc<Fate>,
     steps: VecDeque<Step>,
     trained: Option<Trained>,
 }
 
+/// A run is cancelled, or it commits, whichever comes first.
+#[derive(Debug, Default)]
+pub(super) struct Fate {
+    state: AtomicU8,
+    reader: AtomicWaker,
+}
+
+const RUNS: u8 = 0;
+const CANCELLED: u8 = 1;
+const COMMITS: u8 = 2;
+
+impl Fate {
+    fn cancel(&self) {
+        if self.state.compare_exchange(RUNS, CANCELLED, SeqCst, SeqCst).is_ok() {
+            self.reader.wake();
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.state.load(SeqCst) == CANCELLED
+    }
+
+    /// Whether the run may commit; it cannot be cancelled any more.
+    pub fn commits(&self) -> bool {
+        self.state.compare_exchange(RUNS, COMMITS, SeqCst, SeqCst).is_ok()
+    }
+}
+
+/// What a cancelled run ends with.
+pub(super) fn cancelled() -> Error {
+    Error::new("the run was cancelled")
+}
+
 /// Cancels a run from anywhere.
 #[derive(Debug, Clone)]
-pub struct TrainHandle(AbortHandle);
+pub struct TrainHandle(Arc<Fate>);
 
 impl TrainHandle {
-    /// Ends the run; nothing of it is committed, and its stream ends with an error that says so. A run that has ended stays as it is.
+    /// Ends the run; nothing of it is committed, and its stream ends with an error that says so. A run that has ended, or whose commit has
+    /// begun, goes on.
     pub fn cancel(&self) {
-        self.0.abort();
+        self.0.cancel();
     }
 }
 
@@ -105,25 +144,26 @@ impl Session {
     pub fn train<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Training>> {
         async move {
             let (statement, bound) = bound(sql, values)?;
-            if !statement.is_train() {
+            let Kind::Train(train) = &statement.kind else {
                 return Err(Error::new("the statement is no TRAIN").hint("run() takes any statement"));
-            }
-            Ok(Training::of(self.execute(&statement).await.map_err(|e| bound.placed(e))?))
+            };
+            let fate = Arc::<Fate>::default();
+            let log = train::train(self, train, &statement.text, fate.clone()).await.map_err(|e| bound.placed(e))?;
+            Ok(Training { fate, ..Training::of(log) })
         }
         .boxed()
     }
 }
 
 impl Training {
-    /// The run of a TRAIN's outcome.
+    /// The run of a TRAIN's outcome, which only ends by itself, or when it is dropped.
     pub(crate) fn of(log: Outcome) -> Self {
-        let (handle, registration) = AbortHandle::new_pair();
-        Training { log: Some(Abortable::new(log, registration)), handle, steps: VecDeque::new(), trained: None }
+        Training { log: Some(log), fate: Arc::default(), steps: VecDeque::new(), trained: None }
     }
 
     /// What cancels the run.
     pub fn handle(&self) -> TrainHandle {
-        TrainHandle(self.handle.clone())
+        TrainHandle(self.fate.clone())
     }
 
     /// Takes all steps that are left, and tells how the run ended.
@@ -184,7 +224,11 @@ impl Stream for Training {
     type Item = Result<Step>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Step>>> {
+        self.fate.reader.register(cx.waker());
         loop {
+            if self.fate.is_cancelled() && self.log.take().is_some() {
+                return Poll::Ready(Some(Err(cancelled())));
+            }
             if let Some(step) = self.steps.pop_front() {
                 return Poll::Ready(Some(Ok(step)));
             }
@@ -195,11 +239,7 @@ impl Stream for Training {
                     self.log = None;
                     return Poll::Ready(Some(Err(error)));
                 }
-                None => {
-                    let cancelled = log.is_aborted() && self.trained.is_none();
-                    self.log = None;
-                    return Poll::Ready(cancelled.then(|| Err(Error::new("the run was cancelled"))));
-                }
+                None => self.log = None,
             }
         }
     }

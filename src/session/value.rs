@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use arrow::array::Array;
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Expr;
 use datafusion::sql::unparser::expr_to_sql;
@@ -9,7 +10,7 @@ use datafusion::sql::unparser::expr_to_sql;
 /// One value of SQL, typed: DataFusion's `ScalarValue`.
 pub type Value = ScalarValue;
 
-/// What can stand for a parameter: numbers, text, vectors, `Option`s of those (`None` is NULL), and [`Value`] itself.
+/// What can stand for a parameter: numbers, text, bytes, vectors and arrays, `Option`s of those (`None` is NULL), and [`Value`] itself.
 pub trait ToValue {
     /// The value, in its SQL type.
     fn to_value(&self) -> Value;
@@ -36,15 +37,31 @@ to_value! {
     u16 => |x: &u16| Value::from(*x);
     u32 => |x: &u32| Value::from(*x);
     u64 => |x: &u64| Value::from(*x);
+    usize => |x: &usize| Value::from(*x as u64);
     f32 => |x: &f32| Value::from(*x);
     f64 => |x: &f64| Value::from(*x);
     str => |x: &str| Value::from(x);
     String => |x: &String| Value::from(x.as_str());
     Value => Value::clone;
-    [f32] => |x: &[f32]| vector(x);
-    [f64] => |x: &[f64]| vector(x);
-    Vec<f32> => |x: &Vec<f32>| vector(x);
-    Vec<f64> => |x: &Vec<f64>| vector(x);
+    [u8] => |x: &[u8]| Value::Binary(Some(x.to_vec()));
+    Vec<u8> => |x: &Vec<u8>| Value::Binary(Some(x.clone()));
+    [f32] => list;
+    [f64] => list;
+    [i64] => list;
+    [String] => list;
+    Vec<f32> => |x: &Vec<f32>| list(x);
+    Vec<f64> => |x: &Vec<f64>| list(x);
+    Vec<i64> => |x: &Vec<i64>| list(x);
+    Vec<String> => |x: &Vec<String>| list(x);
+}
+
+impl<T: ToValue, const N: usize> ToValue for [T; N]
+where
+    [T]: ToValue,
+{
+    fn to_value(&self) -> Value {
+        self.as_slice().to_value()
+    }
 }
 
 impl<T: ToValue + ?Sized> ToValue for &T {
@@ -59,12 +76,9 @@ impl<T: ToValue> ToValue for Option<T> {
     }
 }
 
-fn vector<T: Copy>(numbers: &[T]) -> Value
-where
-    Value: From<T>,
-{
-    let values: Vec<Value> = numbers.iter().map(|x| Value::from(*x)).collect();
-    let element = values.first().map_or(arrow::datatypes::DataType::Float64, Value::data_type);
+fn list<T: ToValue>(elements: &[T]) -> Value {
+    let values: Vec<Value> = elements.iter().map(T::to_value).collect();
+    let element = values.first().map_or(DataType::Float64, Value::data_type);
     Value::List(Value::new_list_nullable(&values, &element))
 }
 
@@ -84,11 +98,17 @@ pub(super) fn literal(value: &Value) -> Result<String> {
         value if value.is_null() => Ok("NULL".into()),
         Value::Float32(Some(x)) if !x.is_finite() => Ok(format!("CAST('{x}' AS REAL)")),
         Value::Float64(Some(x)) if !x.is_finite() => Ok(format!("CAST('{x}' AS DOUBLE)")),
-        Value::Float32(Some(x)) => Ok(number(format!("{x:e}"))),
+        // The single-precision number itself, not the shortest decimal that stands for it.
+        Value::Float32(Some(x)) => Ok(number(format!("{:e}", f64::from(*x)))),
         Value::Float64(Some(x)) => Ok(number(format!("{x:e}"))),
         Value::Decimal32(..) | Value::Decimal64(..) | Value::Decimal128(..) | Value::Decimal256(..) => {
             Ok(format!("arrow_cast('{value}', '{}')", value.data_type()))
         }
+        // The unparser escapes as other dialects do.
+        Value::Utf8(Some(text)) | Value::LargeUtf8(Some(text)) | Value::Utf8View(Some(text)) => {
+            Ok(format!("'{}'", text.replace('\'', "''")))
+        }
+        Value::Dictionary(_, value) | Value::RunEndEncoded(_, _, value) => literal(value),
         Value::List(array) => list(array.value(0).as_ref()),
         Value::LargeList(array) => list(array.value(0).as_ref()),
         Value::FixedSizeList(array) => list(array.value(0).as_ref()),

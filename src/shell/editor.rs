@@ -1,7 +1,8 @@
 //! The line editor: colours, completion, history, and when a statement is finished.
 
-use super::command::{COMMANDS, Command};
-use crate::session::{Piece, WORDS, is_complete, option_names, pieces};
+use super::command::Command;
+use super::complete::completions;
+use crate::session::{Piece, is_complete, pieces};
 use nu_ansi_term::{Color, Style};
 use reedline::{
     ColumnarMenu, Completer, CompletionResult, DefaultHinter, Emacs, FileBackedHistory, Highlighter, KeyCode, KeyModifiers, MenuBuilder,
@@ -90,94 +91,5 @@ impl Completer for Completion {
         let suggestion =
             |value: String| Suggestion { value, span: Span::new(start, position), append_whitespace: false, ..Suggestion::default() };
         CompletionResult::fresh(found.into_iter().map(suggestion).collect::<Vec<_>>())
-    }
-}
-
-/// What may stand at the end of `before`, and where in it what is replaced begins.
-fn completions(before: &str, whole: &str, names: &[(String, Vec<String>)]) -> (usize, Vec<String>) {
-    let start = before
-        .rfind(|c: char| !(c.is_alphanumeric() || "_.\\".contains(c)))
-        .map_or(0, |i| i + before[i..].chars().next().map_or(0, char::len_utf8));
-    let word = &before[start..];
-    let begins = |name: &str, word: &str| {
-        name.len() >= word.len() && name.is_char_boundary(word.len()) && name[..word.len()].eq_ignore_ascii_case(word)
-    };
-    if let Some(command) = word.strip_prefix('\\').filter(|_| start == 0) {
-        let found = COMMANDS.iter().filter(|(name, ..)| begins(name, command)).map(|(name, ..)| format!("\\{name}"));
-        return (start, found.collect());
-    }
-    if let Some((table, column)) = word.rsplit_once('.') {
-        let columns = names.iter().filter(|(name, _)| is_table(whole, table, name)).flat_map(|(_, columns)| columns);
-        return (word.len() - column.len() + start, columns.filter(|name| begins(name, column)).cloned().collect());
-    }
-    if let Some(options) = options_at(&before[..start]) {
-        return (start, options.iter().filter(|name| begins(name, word)).map(|name| format!("{name} => ")).collect());
-    }
-    if word.is_empty() {
-        return (start, vec![]);
-    }
-    let last = words(&before[..start]).last().map(|word| word.to_uppercase()).unwrap_or_default();
-    let of_tables = matches!(last.as_str(), "FROM" | "JOIN" | "INTO" | "UPDATE" | "TABLE" | "TRAIN" | "DESCRIBE" | "VIEW");
-    let mut found: Vec<String> = names.iter().map(|(table, _)| table).filter(|name| begins(name, word)).cloned().collect();
-    if !of_tables {
-        let read = names.iter().filter(|(table, _)| words(whole).any(|word| word.eq_ignore_ascii_case(table)));
-        found.splice(0..0, read.flat_map(|(_, columns)| columns).filter(|name| begins(name, word)).cloned());
-        if last == "USING" {
-            found.splice(0..0, option_names().iter().skip(1).map(|(name, _)| name.to_string()).filter(|name| begins(name, word)));
-        }
-        let lower = word.chars().all(|c| !c.is_uppercase());
-        found.extend(WORDS.iter().filter(|name| begins(name, word)).map(|name| if lower { name.to_lowercase() } else { name.to_string() }));
-    }
-    let mut known = std::collections::HashSet::new();
-    found.retain(|name| known.insert(name.clone()));
-    (start, found)
-}
-
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
-}
-
-/// Whether a name before a dot is a table, or stands after one in the statement.
-fn is_table(statement: &str, name: &str, table: &str) -> bool {
-    if name.eq_ignore_ascii_case(table) {
-        return true;
-    }
-    let all: Vec<&str> = words(statement).filter(|word| !word.eq_ignore_ascii_case("as")).collect();
-    all.windows(2).any(|pair| pair[0].eq_ignore_ascii_case(table) && pair[1].eq_ignore_ascii_case(name))
-}
-
-/// The options that may stand here: within the parentheses of RELAX, or of an optimizer.
-fn options_at(before: &str) -> Option<Vec<&'static str>> {
-    let open = before.rfind('(').filter(|open| !before[*open..].contains(')'))?;
-    let after_arrow = before.trim_end().ends_with("=>");
-    let name = words(&before[..open]).last().filter(|_| !after_arrow)?;
-    option_names().into_iter().find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, options)| options)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn completed(text: &str) -> Vec<String> {
-        let table = |name: &str, columns: &[&str]| (name.to_string(), columns.iter().map(|c| c.to_string()).collect());
-        let names = [table("docs", &["id", "bm25", "quality"]), table("ranker", &["w_text", "cutoff"])];
-        let (before, after) = text.split_once('|').expect("a cursor");
-        completions(before, &format!("{before}{after}"), &names).1
-    }
-
-    #[test]
-    fn completion_knows_tables_columns_options_and_words() {
-        assert_eq!(completed("SELECT * FROM d|"), ["docs"]);
-        assert_eq!(completed("SELECT d.| FROM docs d, ranker r"), ["id", "bm25", "quality"]);
-        assert_eq!(completed("SELECT r.cu| FROM docs d, ranker AS r"), ["cutoff"]);
-        assert_eq!(completed("SELECT qu| FROM docs"), ["quality", "qualify"]);
-        assert_eq!(completed("sel|"), ["select"]);
-        assert_eq!(completed("TRAIN ranker MAXI|"), ["MAXIMIZE"]);
-        assert_eq!(completed("TRAIN ra|"), ["ranker"]);
-        assert_eq!(completed("USING ad|")[0], "adam");
-        assert_eq!(completed("USING adam (learn|"), ["learning_rate => "]);
-        assert_eq!(completed("RELAX (temperature => 1, sig|"), ["sigmoid => "]);
-        assert!(completed("RELAX (temperature => 1, |").contains(&"final_temperature => ".to_string()));
-        assert_eq!(completed("\\ti|"), ["\\timing"]);
     }
 }

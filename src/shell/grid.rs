@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use std::io::{self, Write};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The borders of a table.
 const BORDERS: &str = "||--+-++|    ++++++";
@@ -20,6 +20,8 @@ const NARROWEST: usize = 8;
 pub(super) struct Grid {
     pub columns: Vec<Column>,
     pub rows: usize,
+    /// Before which row the dots are, and how many rows they stand for.
+    elided: Option<(usize, usize)>,
 }
 
 pub(super) struct Column {
@@ -48,47 +50,56 @@ impl Grid {
                 column.cells.extend((0..batch.num_rows()).map(|row| formatter.value(row).to_string()));
             }
         }
-        Ok(Self { columns, rows: batches.iter().map(RecordBatch::num_rows).sum() })
+        Ok(Self { columns, rows: batches.iter().map(RecordBatch::num_rows).sum(), elided: None })
     }
 
-    /// A row of dots before row `at`.
-    pub fn elide(&mut self, at: usize) {
+    /// A row of dots before row `at`, for what `total` rows have more.
+    pub fn elide(&mut self, at: usize, total: usize) {
         for column in &mut self.columns {
             let dots = ".".repeat(column.width().clamp(1, 3));
             column.cells.insert(at, dots);
         }
+        self.elided = Some((at, total - self.rows));
         self.rows += 1;
     }
 
     /// Brings the grid to so many columns of the terminal: lists become shorter, then other cells, then columns in the middle are left out.
     pub fn fit(&mut self, width: usize) {
+        let before: Vec<usize> = self.columns.iter().map(Column::width).collect();
+        let mut widths = before.clone();
         for is_list in [true, false] {
-            while self.width() > width {
-                let least = if is_list { LIST } else { NARROWEST };
-                let can = |c: &&mut Column| c.is_list == is_list && c.width() > least.max(c.name.width());
-                let Some(widest) = self.columns.iter_mut().filter(can).max_by_key(|c| c.width()) else { break };
-                let to = (widest.width() - 1).max(least);
-                widest.cells.iter_mut().for_each(|cell| shorten(cell, to, is_list));
+            let least = |c: &Column| if is_list { LIST } else { NARROWEST }.max(c.name.width());
+            while let Some(excess) = drawn_width(&widths).checked_sub(width).filter(|excess| *excess > 0) {
+                let can = |i: &usize| self.columns[*i].is_list == is_list && widths[*i] > least(&self.columns[*i]);
+                let Some(widest) = (0..widths.len()).filter(can).max_by_key(|i| widths[*i]) else { break };
+                // Down to the next widest, so that all of them are cut alike.
+                let next = (0..widths.len()).filter(can).map(|i| widths[i]).filter(|w| *w < widths[widest]).max().unwrap_or(0);
+                widths[widest] = next.max(least(&self.columns[widest])).max(widths[widest].saturating_sub(excess));
             }
         }
-        if self.width() > width && self.columns.len() > 2 {
-            let dots = Column { name: "...".into(), is_number: false, is_list: false, cells: vec!["...".into(); self.rows] };
-            let middle = self.columns.len() / 2;
-            self.columns[middle] = dots;
-            let mut gap = middle;
-            while self.width() > width && self.columns.len() > 3 {
-                if self.columns.len() - gap > gap + 1 {
-                    self.columns.remove(gap + 1);
-                } else {
-                    gap -= 1;
-                    self.columns.remove(gap);
-                }
+        for ((column, before), now) in self.columns.iter_mut().zip(before).zip(&widths) {
+            if *now < before {
+                column.cells.iter_mut().for_each(|cell| shorten(cell, *now, column.is_list));
             }
         }
+        self.leave_out(&mut widths, width);
     }
 
-    fn width(&self) -> usize {
-        1 + self.columns.iter().map(|c| c.width() + 3).sum::<usize>()
+    /// Leaves out columns in the middle, if there are more than fit.
+    fn leave_out(&mut self, widths: &mut Vec<usize>, width: usize) {
+        if drawn_width(widths) <= width || self.columns.len() <= 2 {
+            return;
+        }
+        let mut gap = self.columns.len() / 2;
+        self.columns[gap] = Column { name: "...".into(), is_number: false, is_list: false, cells: vec!["...".into(); self.rows] };
+        widths[gap] = 3;
+        while drawn_width(widths) > width && self.columns.len() > 3 {
+            let after = self.columns.len() - gap > gap + 1;
+            let place = if after { gap + 1 } else { gap - 1 };
+            self.columns.remove(place);
+            widths.remove(place);
+            gap -= usize::from(!after);
+        }
     }
 
     pub fn draw(&self, out: &mut impl Write) -> io::Result<()> {
@@ -110,7 +121,15 @@ impl Grid {
     pub fn draw_expanded(&self, out: &mut impl Write) -> io::Result<()> {
         let names = self.columns.iter().map(|c| c.name.width()).max().unwrap_or(0);
         for row in 0..self.rows {
-            writeln!(out, "-[ row {} ]{}", row + 1, "-".repeat(names.max(12)))?;
+            let number = match self.elided {
+                Some((at, _)) if row == at => {
+                    writeln!(out, "...")?;
+                    continue;
+                }
+                Some((at, more)) if row > at => row + more,
+                _ => row + 1,
+            };
+            writeln!(out, "-[ row {number} ]{}", "-".repeat(names.max(12)))?;
             for column in &self.columns {
                 let pad = " ".repeat(names - column.name.width());
                 writeln!(out, "{}{pad} | {}", column.name, column.cells[row])?;
@@ -118,6 +137,11 @@ impl Grid {
         }
         Ok(())
     }
+}
+
+/// Columns of a table whose columns have these widths, borders included.
+fn drawn_width(widths: &[usize]) -> usize {
+    1 + widths.iter().map(|width| width + 3).sum::<usize>()
 }
 
 impl Column {
@@ -137,9 +161,10 @@ fn shorten(cell: &mut String, width: usize, is_list: bool) {
         if line.width() <= width {
             return line.to_string();
         }
-        let mut kept = String::new();
+        let (mut kept, mut taken) = (String::new(), end.len());
         for letter in line.chars() {
-            if kept.width() + end.len() + letter.to_string().width() > width {
+            taken += letter.width().unwrap_or(0);
+            if taken > width {
                 break;
             }
             kept.push(letter);
@@ -164,7 +189,7 @@ mod tests {
             is_list: cell.starts_with('['),
             cells: vec![cell.to_string()],
         };
-        Grid { columns: columns.iter().map(column).collect(), rows: 1 }
+        Grid { columns: columns.iter().map(column).collect(), rows: 1, elided: None }
     }
 
     fn drawn(grid: &Grid) -> String {
@@ -192,6 +217,17 @@ mod tests {
         few.fit(24);
         let text = drawn(&few);
         assert!(text.lines().all(|line| line.width() <= 24) && text.contains("| id ") && text.contains("   x |"), "{text}");
+    }
+
+    #[test]
+    fn long_cells_take_no_longer_than_their_letters() {
+        let long = format!("[{}]", vec!["0.123456789"; 100_000].join(", "));
+        let mut grid = grid(&[("emb", &long), ("text", &"x".repeat(1_000_000))]);
+        let start = std::time::Instant::now();
+        grid.fit(80);
+        let text = drawn(&grid);
+        assert!(text.lines().all(|line| line.width() <= 80) && text.contains(", ...] |"), "{text}");
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]

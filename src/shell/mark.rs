@@ -1,6 +1,7 @@
 //! Errors with the line that they are about.
 
 use crate::error::{Error, Place};
+use unicode_width::UnicodeWidthChar;
 
 /// An error, with the lines of a text that it places itself in, and a mark below each column.
 pub(super) fn marked(error: &Error, sql: &str) -> String {
@@ -16,8 +17,8 @@ pub(super) fn marked(error: &Error, sql: &str) -> String {
         if let Some(Place::Position { line, column }) = refusal.place
             && let Some(text) = sql.lines().nth((line as usize).saturating_sub(1))
         {
-            let before: String =
-                text.chars().take((column as usize).saturating_sub(1)).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let blank = |c: char| if c == '\t' { "\t".to_string() } else { " ".repeat(c.width().unwrap_or(0)) };
+            let before: String = text.chars().take((column as usize).saturating_sub(1)).map(blank).collect();
             told.push_str(&format!("\n    {text}\n    {before}^"));
         }
         if let Some(hint) = &refusal.hint {

@@ -4,6 +4,7 @@
 mod braille;
 mod canvas;
 mod command;
+mod complete;
 mod editor;
 mod format;
 mod grid;

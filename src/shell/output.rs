@@ -41,11 +41,12 @@ impl Output {
             return Ok(());
         }
         let length = crate::session::length(statement).filter(|_| stderr().is_terminal());
-        let is_told = self.format == Format::Table && self.file.is_none() && stdout().is_terminal();
+        let on_terminal = self.file.is_none() && stdout().is_terminal();
         match length {
-            Some(length) if is_told => progress::told(outcome, length).await?,
-            Some(length) => self.write(progress::watched(outcome, length)).await?,
-            None => self.write(outcome).await?,
+            Some(length) if on_terminal && self.format == Format::Table => progress::told(outcome, length).await?,
+            // Rows and a live line on one terminal would write over each other.
+            Some(length) if !on_terminal => self.write(progress::watched(outcome, length)).await?,
+            _ => self.write(outcome).await?,
         }
         if self.timing {
             let _ = writeln!(stderr(), "Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3);
@@ -53,10 +54,11 @@ impl Output {
         Ok(())
     }
 
-    async fn write(&mut self, outcome: Outcome) -> Result<(), Stop> {
+    /// Writes rows where results go.
+    pub async fn write(&mut self, outcome: Outcome) -> Result<(), Stop> {
         let on_terminal = self.file.is_none() && stdout().is_terminal();
         let paged = self.paging && on_terminal && self.format == Format::Table;
-        let width = crossterm::terminal::size().ok().map(|(columns, _)| usize::from(columns)).filter(|_| on_terminal && !paged);
+        let width = terminal_size().map(|(columns, _)| columns).filter(|_| on_terminal && !paged);
         let look = Look { width, expanded: self.expanded, whole: paged };
         if let Some(file) = &mut self.file {
             return write_to(&mut BufWriter::new(file), outcome, self.format, look).await;
@@ -71,6 +73,12 @@ impl Output {
         // A pager that was left before the end is no failure.
         if let Err(Stop::Closed) = written { Ok(()) } else { written }
     }
+}
+
+/// Columns and rows of the terminal, where it has any.
+pub(super) fn terminal_size() -> Option<(usize, usize)> {
+    let (columns, rows) = crossterm::terminal::size().ok()?;
+    (columns > 0 && rows > 0).then_some((usize::from(columns), usize::from(rows)))
 }
 
 async fn write_to(out: &mut impl Write, mut outcome: Outcome, format: Format, look: Look) -> Result<(), Stop> {

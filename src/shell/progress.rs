@@ -2,6 +2,7 @@
 
 use super::Stop;
 use super::braille::sparkline;
+use super::output::terminal_size;
 use crate::error::Result;
 use crate::session::{Length, Outcome, Step, Trained, Training, steps_of};
 use futures::StreamExt;
@@ -20,6 +21,8 @@ const MOST_KEPT: usize = 512;
 struct Line {
     bar: ProgressBar,
     length: Length,
+    /// Steps of an epoch.
+    each: Option<u64>,
     objectives: Curve,
     first: Option<f64>,
 }
@@ -53,7 +56,7 @@ impl Line {
         let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template(&format!("{{bar:{BAR}.cyan/dim}} {{msg}}")).expect("a template");
         bar.set_style(style.progress_chars("━━─"));
-        Self { bar, length, objectives: Curve { kept: vec![], every: 1, seen: 0 }, first: None }
+        Self { bar, length, each: None, objectives: Curve { kept: vec![], every: 1, seen: 0 }, first: None }
     }
 
     fn step(&mut self, step: &Step) {
@@ -63,9 +66,11 @@ impl Line {
             Length::Steps(all) => (step.step as f64 / all.max(1) as f64, format!("step {}/{all}", step.step)),
             Length::Epochs(all) => {
                 // Before the second epoch nobody knows how many steps one has.
-                let done = (step.epoch - 1) as f64;
-                let within = if step.epoch > 1 { (step.step as f64 / done).fract() } else { 0.0 };
-                ((done + within) / all.max(1) as f64, format!("step {}, epoch {}/{all}", step.step, step.epoch))
+                if step.epoch == 2 {
+                    self.each.get_or_insert(step.step - 1);
+                }
+                let part = self.each.map_or(0.0, |each| step.step as f64 / (each.max(1) * all.max(1)) as f64);
+                (part, format!("step {}, epoch {}/{all}", step.step, step.epoch))
             }
         };
         let part = part.clamp(0.0, 1.0);
@@ -80,7 +85,7 @@ impl Line {
             short(step.rows_per_second)
         );
         // Room for the bar, and for the ^C of whoever cancels: a line that is cut by the terminal cannot be cleared.
-        let width = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
+        let width = terminal_size().map_or(80, |(columns, _)| columns);
         self.bar.set_message(message.chars().take(width.saturating_sub(BAR + 4)).collect::<String>());
     }
 }
@@ -92,7 +97,7 @@ impl Drop for Line {
     }
 }
 
-/// A count in at most four characters.
+/// A count in a few characters.
 fn short(x: f64) -> String {
     match x {
         x if x >= 1e9 => format!("{:.1}G", x / 1e9),

@@ -2,11 +2,11 @@
 
 use super::command::{self, Command};
 use super::editor::{Names, editor};
-use super::output::Output;
+use super::output::{Output, terminal_size};
 use super::plot::{self, Kind};
 use super::{Stop, run_file, run_text, say};
 use crate::error::{Error, Result};
-use crate::session::{Session, statements};
+use crate::session::{Session, Value, statements};
 use arrow::util::display::array_value_to_string;
 use reedline::{DefaultPrompt, DefaultPromptSegment, Reedline, Signal};
 use std::io::{Write, stderr, stdout};
@@ -17,11 +17,12 @@ use std::time::Duration;
 const TABLES: &str = "SELECT table_schema AS schema, table_name AS name, lower(table_type) AS kind FROM information_schema.tables
 WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name";
 
-/// Columns of one table, `$1`, with what is learnable of them.
+/// Columns of one table, `$2` in the schema `$1`, with what is learnable of them.
 const COLUMNS: &str = "SELECT c.column_name AS column, COALESCE(l.type, c.data_type) AS type, c.is_nullable AS nullable,
   CASE WHEN l.column_name IS NULL THEN '' ELSE 'learnable' END AS learnable, l.default, l.bound
-FROM information_schema.columns c LEFT JOIN nabla.learnable_columns l ON l.table_name = c.table_name AND l.column_name = c.column_name
-WHERE c.table_name = $1 ORDER BY c.ordinal_position";
+FROM information_schema.columns c LEFT JOIN nabla.learnable_columns l
+  ON c.table_schema = 'main' AND l.table_name = c.table_name AND l.column_name = c.column_name
+WHERE c.table_schema = $1 AND c.table_name = $2 ORDER BY c.ordinal_position";
 
 const NAMES: &str = "SELECT CASE WHEN table_schema = 'main' THEN table_name ELSE table_schema || '.' || table_name END, column_name
 FROM information_schema.columns WHERE table_schema <> 'information_schema' ORDER BY table_schema, table_name, ordinal_position";
@@ -51,6 +52,9 @@ pub(super) async fn talk(session: &Session, output: Output) -> Result<(), Stop> 
             Signal::CtrlC => continue,
             _ => return Ok(()),
         };
+        if let Err(e) = prompt.editor.sync_history() {
+            say(&Error::new(format!("the history cannot be written: {e}")).hint("set NABLA_HISTORY"), None);
+        }
         match prompt.obey(&text).await {
             Ok(true) => {}
             Ok(false) | Err(Stop::Closed) => return Ok(()),
@@ -137,7 +141,7 @@ impl Prompt<'_> {
             _ => return Err(Error::new("the last statement is no query").hint("\\plot draws the last SELECT, or the last run").into()),
         };
         cancelled_by_ctrl_c(async move {
-            let (columns, rows) = crossterm::terminal::size().map_or((80, 24), |(columns, rows)| (usize::from(columns), usize::from(rows)));
+            let (columns, rows) = terminal_size().unwrap_or((80, 24));
             let drawn = plot::plot(session.run(&last).await?, kind, (columns - 1, (rows / 2).max(8))).await?;
             Ok(writeln!(stdout(), "{drawn}")?)
         })
@@ -145,13 +149,16 @@ impl Prompt<'_> {
     }
 
     async fn describe(&mut self, table: &str) -> Result<(), Stop> {
-        let name = table.strip_prefix("nabla.").unwrap_or(table);
-        let quoted = format!("'{}'", name.replace('\'', "''"));
-        let found = self.session.run(&format!("SELECT COUNT(*) FROM information_schema.columns WHERE table_name = {quoted}")).await?;
-        if found.value().await?.to_string() == "0" {
+        let (schema, name) = table.split_once('.').unwrap_or(("main", table));
+        // As SQL has it: in lower case unless it is quoted.
+        let folded = |name: &str| name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).map_or(name.to_lowercase(), str::to_string);
+        let of = [schema, name].map(|name| Value::from(folded(name)));
+        let found = "SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = $1 AND table_name = $2";
+        if self.session.run_with(found, &of).await?.value().await? == Value::from(0i64) {
             return Err(Error::new(format!("there is no table or view '{table}'")).hint("\\d lists them").into());
         }
-        self.cancellable(COLUMNS.replace("$1", &quoted)).await
+        let columns = self.session.run_with(COLUMNS, &of).await?;
+        self.output.write(columns).await
     }
 
     /// What can be completed now. A database that cannot be read says so when it is asked for something.

@@ -33,7 +33,7 @@ pub(super) async fn write(out: &mut impl Write, mut rows: Outcome, schema: &Sche
     let ends = kept.ends(schema)?;
     let mut grid = Grid::new(schema, &ends)?;
     if total > shown {
-        grid.elide(ends[0].num_rows());
+        grid.elide(ends[0].num_rows(), total);
     }
     if look.expanded {
         grid.draw_expanded(out)?;

@@ -148,8 +148,8 @@ struct Splitter<'a> {
     sources: BTreeMap<usize, Source>,
     stages: Vec<Stage>,
     skeletons: Vec<Skeleton>,
-    /// What plans that end stages became.
-    split: HashMap<LogicalPlan, Relation>,
+    /// What plans that end stages became, by the plan and where its rows come from.
+    split: HashMap<(LogicalPlan, Vec<usize>), Relation>,
     refusals: Vec<Error>,
     reached: BTreeSet<usize>,
     single: BTreeMap<usize, Place>,

@@ -163,17 +163,35 @@ impl Splitter<'_> {
             return self.frozen(plan);
         }
         // Inside of a sub-query, or of a round, the same plan may read other rows.
-        let stands_alone = self.contexts.is_empty() && self.work.is_empty();
-        if let Some(split) = self.split.get(plan).filter(|_| stands_alone) {
+        let key = if self.contexts.is_empty() && self.work.is_empty() { Some((plan.clone(), self.sources_of(plan)?)) } else { None };
+        if let Some(split) = key.as_ref().and_then(|key| self.split.get(key)) {
             return self.again(split.clone());
         }
         let before = (self.stages.len(), self.recursions.len(), self.refusals.len());
         let relation = self.operator(plan)?;
         let (stages, recursions, refusals) = (self.stages.len(), self.recursions.len(), self.refusals.len());
-        if stands_alone && stages > before.0 && (recursions, refusals) == (before.1, before.2) && !is_volatile(plan)? {
-            self.split.insert(plan.clone(), relation.clone());
+        let is_whole = stages > before.0 && (recursions, refusals) == (before.1, before.2);
+        if let Some(key) = key.filter(|_| is_whole)
+            && !is_volatile(plan)?
+        {
+            self.split.insert(key, relation.clone());
         }
         Ok(relation)
+    }
+
+    /// Where the rows of each scan come from: equal plans may read different ones, for the name of `generate_series(1, 3)` has no arguments.
+    /// Tables with live columns are known by name.
+    fn sources_of(&self, plan: &LogicalPlan) -> Result<Vec<usize>> {
+        let mut sources = vec![];
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && !self.tables.iter().any(|t| t.is(&scan.table_name))
+            {
+                sources.push(Arc::as_ptr(&scan.source).cast::<()>() as usize);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(sources)
     }
 
     /// A relation that was split before, under column names of its own: its stages are read once more and not made again.

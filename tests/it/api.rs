@@ -39,6 +39,15 @@ async fn a_parameter_stands_wherever_a_literal_may() {
     assert_eq!(answer(&session, "SELECT CAST($1 AS TEXT) || $2", &[date, Value::from("!")]).await, Value::from("2024-10-04!"));
     let decimal = Value::Decimal128(Some(-12345), 10, 2);
     assert_eq!(answer(&session, "SELECT $1", std::slice::from_ref(&decimal)).await, decimal);
+    // What looks like an escape is text, words that touch a parameter are words, and a number of single precision is that number.
+    for text in ["a''b", "\\' OR true --", "\\", "'", "''", "\\0?$1"] {
+        assert_eq!(answer(&session, "SELECT $1", &values![text]).await, Value::from(text));
+        assert_eq!(answer(&session, "SELECT COUNT(*) WHERE $1 = 'x' AND $2 = 'y'", &values![text, "wrong"]).await, 0i64.into());
+    }
+    assert_eq!(answer(&session, "SELECT?LIMIT?", &values![7, 1]).await, 7i64.into());
+    run(&session, "CREATE TABLE singles (x REAL); INSERT INTO singles VALUES (0.1)").await;
+    assert_eq!(answer(&session, "SELECT COUNT(*) FROM singles WHERE x = ?", &values![0.1f32]).await, 1i64.into());
+    assert_eq!(answer(&session, "SELECT array_length(?)", &values![["a", "b'"].map(String::from)]).await, Value::UInt64(Some(2)));
 }
 
 #[tokio::test]
@@ -55,8 +64,10 @@ async fn values_that_do_not_fit_the_parameters_are_refused() {
     let long = "a\nlong\nvalue";
     let after = said(refusal(&session, "SELECT ?, ?,\n ?, missing", &values![long, "x", long]).await);
     assert!(after.contains("line 2, column 5"), "{after}");
-    let within = said(refusal(&session, "SELECT 1 +\n  ?", &values![Vec::<f64>::new()]).await);
-    assert!(!within.contains("line 3"), "{within}");
+    let forgotten = said(refusal(&session, "SELECT ?", &[]).await);
+    assert_eq!(forgotten, "the statement has 1 parameter, and 0 values are given");
+    run(&session, "PREPARE p AS SELECT $1 + 1 AS x").await;
+    assert_eq!(rows(&session, "EXECUTE p(2)").await, "3");
 }
 
 #[tokio::test]

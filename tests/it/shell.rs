@@ -14,7 +14,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Terminal {
     session: OsSession,
     screen: vt100::Parser,
+    /// The end of what was read, in which a question may have begun.
+    tail: Vec<u8>,
 }
+
+/// Where is the cursor?
+const ASKED: &[u8] = b"\x1b[6n";
 
 impl Terminal {
     fn new(home: &Path) -> Self {
@@ -22,7 +27,7 @@ impl Terminal {
         command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env_remove("NABLA_HISTORY").env("PAGER", "cat");
         let mut session = OsSession::spawn(command).expect("a pseudo-terminal");
         session.get_process_mut().set_window_size(COLUMNS, ROWS).expect("a size");
-        let mut terminal = Self { session, screen: vt100::Parser::new(ROWS, COLUMNS, 0) };
+        let mut terminal = Self { session, screen: vt100::Parser::new(ROWS, COLUMNS, 0), tail: vec![] };
         terminal.until(|screen| screen.contains("nabla>"));
         terminal
     }
@@ -32,7 +37,10 @@ impl Terminal {
         let mut bytes = [0; 4096];
         while let Ok(count @ 1..) = self.session.try_read(&mut bytes) {
             self.screen.process(&bytes[..count]);
-            if bytes[..count].windows(4).any(|window| window == b"\x1b[6n") {
+            self.tail.extend_from_slice(&bytes[..count]);
+            let asked = self.tail.windows(ASKED.len()).any(|window| window == ASKED);
+            self.tail.drain(..if asked { self.tail.len() } else { self.tail.len().saturating_sub(ASKED.len() - 1) });
+            if asked {
                 let (row, column) = self.screen.screen().cursor_position();
                 write!(self.session, "\x1b[{};{}R", row + 1, column + 1).expect("an answer");
             }
@@ -125,8 +133,10 @@ fn statements_commands_and_errors_on_the_screen() {
     std::fs::write(home.path().join("script.sql"), "SELECT 1 AS one;\nSELECT 2 AS two;").unwrap();
     let screen = shell.line(&format!("\\i {}", home.path().join("script.sql").display()));
     assert!(screen.contains("one\n1\ntwo\n2\n"), "{screen}");
-    shell.keys("\\q\r");
-    assert!(home.path().join(".nabla_history").exists());
+    let screen = shell.line("\\d nabla.steps");
+    assert!(screen.contains("gradient_norm") && !screen.contains("statement"), "{screen}");
+    let history = std::fs::read_to_string(home.path().join(".nabla_history")).unwrap();
+    assert!(history.contains("SELECT 7 AS seven;") && history.contains("\\x"), "{history}");
 }
 
 #[test]
@@ -154,8 +164,7 @@ fn a_run_shows_a_live_line_and_ctrl_c_cancels_it_and_not_the_shell() {
     assert!(told[2].starts_with("  relaxed objective  9.") && told[4] == "  relaxation gap     0.000000", "{screen}");
     shell.keys("\x0c");
     shell.keys("TRAIN MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p) FOR 1000000 STEPS;\r");
-    let screen = shell.until(|screen| screen.contains("/1000000  objective "));
-    assert!(screen.contains("T 0.") && screen.contains(" left"), "{screen}");
+    shell.until(|screen| screen.contains("/1000000  objective ") && screen.contains("T 0.") && screen.contains(" left"));
     shell.keys("\x03");
     let screen = shell.until(|screen| screen.contains("error: cancelled"));
     assert!(!screen.contains("objective "), "the line stays:\n{screen}");
