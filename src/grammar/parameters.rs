@@ -99,6 +99,7 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
     Ok(bound)
 }
 
+/// Whether a letter may be one of a word, or of a string, that a literal beside it would go on with.
 fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
+    c.is_alphanumeric() || "_'\"".contains(c)
 }

@@ -63,19 +63,6 @@ impl<R: Real> Total<R> {
         self.chunks = Chunks::Several;
     }
 
-    /// Adds a vector, which `write` puts in the place that it is given.
-    #[inline(always)]
-    fn add_vector(&mut self, write: impl FnOnce(&mut [R])) {
-        if self.chunks == Chunks::One {
-            self.sum.iter_mut().zip(&self.chunk).for_each(|(sum, x)| *sum = x.wide());
-        }
-        write(&mut self.chunk);
-        if self.chunks != Chunks::None {
-            self.sum.iter_mut().zip(&self.chunk).for_each(|(sum, x)| *sum += x.wide());
-        }
-        self.chunks = if self.chunks == Chunks::None { Chunks::One } else { Chunks::Several };
-    }
-
     fn at(&self, place: usize) -> f64 {
         match self.chunks {
             Chunks::None => 0.0,
@@ -216,7 +203,7 @@ pub(super) fn add<R: Element>(
     sum: &mut Sum<R>,
 ) {
     match sum {
-        Sum::Total(total) => add_total(w, view, chunk, term, width, columns, total),
+        Sum::Total(Total { chunks, chunk: partial, sum }) => add_total(w, view, chunk, term, width, columns, sum, partial, chunks),
         Sum::Segments { first, sums, touched, .. } => {
             let parents = Parents::new(index.expect("a segment sum has an index"), w, view, chunk, *first);
             touched.note(chunk, parents.places);
@@ -267,34 +254,57 @@ pub(super) fn add<R: Element>(
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn add_total<R: Element>(w: &Workspace<R>, view: &View<R>, chunk: Chunk, term: Term, width: usize, columns: usize, total: &mut Total<R>) {
+fn add_total<R: Element>(
+    w: &Workspace<R>,
+    view: &View<R>,
+    chunk: Chunk,
+    term: Term,
+    width: usize,
+    columns: usize,
+    total: &mut [f64],
+    partial: &mut [R],
+    chunks: &mut Chunks,
+) {
+    if *chunks == Chunks::One {
+        total.iter_mut().zip(&*partial).for_each(|(t, p)| *t = p.wide());
+    }
+    let before = std::mem::replace(chunks, Chunks::Several);
     match term {
         Term::Plain(a) if width == 1 => {
             let a = flat(w, view, chunk, a, 1);
-            total.add_number(all(a, chunk.len));
+            total[0] += all(a, chunk.len);
+            return;
         }
         Term::Scaled(a, b) if width == 1 => {
             let (a, b) = (flat(w, view, chunk, a, 1), flat(w, view, chunk, b, 1));
-            total.add_number(all_products(a, b, chunk.len));
+            total[0] += all_products(a, b, chunk.len);
+            return;
         }
+        _ => {}
+    }
+    let out = &mut partial[..width];
+    match term {
         Term::Plain(v) => {
             let v = vectors(w, view, chunk, v, width);
-            total.add_vector(|out| {
-                out.fill(R::ZERO);
-                sum_rows(&[R::ONE], v, 0..chunk.len, out);
-            });
+            out.fill(R::ZERO);
+            sum_rows(&[R::ONE], v, 0..chunk.len, out);
         }
         Term::Scaled(s, v) => {
             let (s, v) = (flat(w, view, chunk, s, 1), vectors(w, view, chunk, v, width));
-            total.add_vector(|out| {
-                out.fill(R::ZERO);
-                sum_rows(s, v, 0..chunk.len, out);
-            });
+            out.fill(R::ZERO);
+            sum_rows(s, v, 0..chunk.len, out);
         }
         Term::Outer(u, v) => {
             let (u, v) = (flat(w, view, chunk, u, width / columns), flat(w, view, chunk, v, columns));
-            total.add_vector(|out| sum_of_outer_products(u, v, columns, out));
+            sum_of_outer_products(u, v, columns, out);
         }
+    }
+    if before == Chunks::None {
+        *chunks = Chunks::One;
+        return;
+    }
+    for (t, &p) in total.iter_mut().zip(&*out) {
+        *t += p.wide();
     }
 }
 

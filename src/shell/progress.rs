@@ -69,12 +69,12 @@ impl Line {
                 if step.epoch == 2 {
                     self.each.get_or_insert(step.step - 1);
                 }
-                let part = self.each.map_or(0.0, |each| step.step as f64 / (each.max(1) * all.max(1)) as f64);
+                let part = self.each.map_or(0.0, |each| step.step as f64 / (each.max(1) as f64 * all.max(1) as f64));
                 (part, format!("step {}, epoch {}/{all}", step.step, step.epoch))
             }
         };
         let part = part.clamp(0.0, 1.0);
-        let left = Duration::from_secs_f64(if part > 0.0 { step.elapsed_ms / 1e3 * (1.0 - part) / part } else { 0.0 });
+        let left = Duration::try_from_secs_f64(step.elapsed_ms / 1e3 * (1.0 - part) / part).unwrap_or_default();
         self.bar.set_position((part * PARTS as f64) as u64);
         let message = format!(
             "{at}  objective {:.6} {}  T {:.3}  {} left  {} rows/s",
