@@ -67,4 +67,4 @@ pub mod table;
 pub mod training;
 
 pub use error::{Error, Result};
-pub use session::{Database, Options, Outcome, Parameter, Session, Step, ToValue, TrainHandle, Trained, Training, Value};
+pub use session::{Database, Options, Outcome, Parameter, Session, Step, ToValue, TrainHandle, Trained, Training, Transaction, Value};

@@ -13,14 +13,10 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 
 /// Statements that other databases or later versions of this one have.
-const LATER: [(&[&str], &str); 9] = [
+const LATER: [(&[&str], &str); 5] = [
     (&["RESUME"], "RESUME TRAINING"),
     (&["CANCEL"], "CANCEL TRAINING"),
     (&["RESTORE"], "RESTORE"),
-    (&["BEGIN"], "BEGIN"),
-    (&["START"], "START TRANSACTION"),
-    (&["COMMIT"], "COMMIT"),
-    (&["ROLLBACK"], "ROLLBACK"),
     (&["SAVEPOINT"], "SAVEPOINT"),
     (&["MERGE"], "MERGE"),
 ];

@@ -11,7 +11,7 @@ use datafusion::prelude::SessionContext;
 
 pub(super) async fn alter_table(session: &Session, alter: &AlterTable, text: &str) -> Result<Outcome> {
     let done = Ok(Outcome::Done("ALTER TABLE".into()));
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let table = match kept::target(&snapshot, session, &alter.name) {
         Err(_) if alter.if_exists => return done,

@@ -33,7 +33,7 @@ impl Session {
     }
 
     async fn appended(&self, name: &str, batches: Vec<RecordBatch>) -> Result<u64> {
-        let _writing = self.database.writing.lock().await;
+        let _writing = self.turn().await?;
         let (context, snapshot) = self.context().await?;
         let table = kept::target(&snapshot, self, &ObjectName::from(vec![Ident::with_quote('"', name)]))?;
         let mut given = vec![];

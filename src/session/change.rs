@@ -29,7 +29,7 @@ pub(super) async fn update(session: &Session, update: &Update, text: &str) -> Re
         (!update.order_by.is_empty(), "ORDER BY in UPDATE"),
         (update.limit.is_some(), "LIMIT in UPDATE"),
     ])?;
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let (name, alias) = relation(&update.table)?;
     let table = kept::target(&snapshot, session, &name)?;
@@ -62,7 +62,7 @@ pub(super) async fn delete(session: &Session, delete: &Delete, text: &str) -> Re
     ])?;
     let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
     let [from] = from.as_slice() else { return Err(Error::new("DELETE needs exactly one table").hint("name other tables after USING")) };
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let (name, alias) = relation(from)?;
     let table = kept::target(&snapshot, session, &name)?;
@@ -78,7 +78,7 @@ pub(super) async fn delete(session: &Session, delete: &Delete, text: &str) -> Re
 }
 
 pub(super) async fn truncate(session: &Session, truncate: &Truncate, text: &str) -> Result<Outcome> {
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (_, snapshot) = session.context().await?;
     let change = |name: &ObjectName, snapshot: &Snapshot| {
         let table = kept::target(snapshot, session, name)?;

@@ -28,7 +28,7 @@ pub(super) async fn copy_from(
     let CopyTarget::File { filename } = target else {
         return Err(Error::new(format!("COPY FROM {target} is not supported")).hint("read a file: COPY table FROM 'file.csv'"));
     };
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let table = kept::target(&snapshot, session, table_name)?;
     let columns = listed(table, columns)?;

@@ -35,8 +35,8 @@ pub(super) async fn create_table(session: &Session, create: &CreateTable, text: 
         None => None,
     };
     // A TRAIN has committed by now: what follows stands on what it left.
-    let _writing = session.database.writing.lock().await;
-    let snapshot = session.database.storage.snapshot().await?;
+    let _writing = session.turn().await?;
+    let snapshot = session.snapshot().await?;
     exists(session, &snapshot, &name, create)?;
     let (definition, rows) = match source {
         None => (declared, vec![]),

@@ -84,6 +84,7 @@ impl Database {
             temporary: Arc::default(),
             prepared: Prepared::default(),
             latest: std::sync::Mutex::default(),
+            transaction: std::sync::Mutex::default(),
         })
     }
 

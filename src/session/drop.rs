@@ -8,8 +8,8 @@ use crate::storage::Change;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
 pub(super) async fn drop_tables(session: &Session, names: &[ObjectName], if_exists: bool, text: &str) -> Result<Outcome> {
-    let _writing = session.database.writing.lock().await;
-    let snapshot = session.database.storage.snapshot().await?;
+    let _writing = session.turn().await?;
+    let snapshot = session.snapshot().await?;
     let (mut changes, mut refusals, mut external) = (Vec::new(), Vec::new(), Vec::new());
     for name in names {
         let (schema, own) = kept::object(name)?;
@@ -35,8 +35,8 @@ pub(super) async fn drop_tables(session: &Session, names: &[ObjectName], if_exis
 
 pub(super) async fn drop_views(session: &Session, names: &[ObjectName], if_exists: bool, text: &str) -> Result<Outcome> {
     session.writable()?;
-    let _writing = session.database.writing.lock().await;
-    let snapshot = session.database.storage.snapshot().await?;
+    let _writing = session.turn().await?;
+    let snapshot = session.snapshot().await?;
     let (mut changes, mut refusals) = (Vec::new(), Vec::new());
     for object in names {
         let (schema, name) = kept::object(object)?;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 pub(super) async fn insert(session: &Session, insert: &Insert, text: &str) -> Result<Outcome> {
     refuse_extras(insert)?;
     let TableObject::TableName(name) = &insert.table else { return Err(Error::new("INSERT needs the name of a table")) };
-    let _writing = session.database.writing.lock().await;
+    let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let table = kept::target(&snapshot, session, name)?;
     let named = named_columns(table, insert)?;

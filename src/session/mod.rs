@@ -31,6 +31,7 @@ mod relaxed;
 mod settings;
 mod train;
 mod training;
+mod transaction;
 mod unnest;
 mod value;
 mod view;
@@ -43,6 +44,7 @@ pub use relaxed::RelaxedQuery;
 pub use settings::{length, option_names};
 pub(crate) use training::steps_of;
 pub use training::{Step, TrainHandle, Trained, Training};
+pub use transaction::Transaction;
 pub use value::{ToValue, Value};
 
 use crate::error::{Error, Result};
@@ -66,7 +68,8 @@ pub struct Session {
     temporary: Arc<Temporary>,
     prepared: Prepared,
     /// The context of the newest snapshot that a statement has read, until the settings change.
-    latest: std::sync::Mutex<Option<(i64, SessionContext)>>,
+    latest: std::sync::Mutex<Option<(Snapshot, SessionContext)>>,
+    transaction: std::sync::Mutex<Option<Arc<transaction::Open>>>,
 }
 
 // The futures of the waist are boxed, so that the library compiles them once and not each program that calls it.
@@ -115,6 +118,16 @@ impl Session {
     }
 
     async fn executed(&self, statement: &Statement) -> Result<Outcome> {
+        if let Kind::Plain(plain) = &statement.kind
+            && let PlainStatement::Statement(sql) = plain.as_ref()
+            && let Some(outcome) = transaction::control(self, sql).await
+        {
+            return outcome;
+        }
+        transaction::within(self.work(), self.sentence(statement)).await
+    }
+
+    async fn sentence(&self, statement: &Statement) -> Result<Outcome> {
         match &statement.kind {
             Kind::Plain(plain) => self.plain(plain, &statement.text).await,
             Kind::CreateTable(table) => create::create_table(self, table, &statement.text).await,
@@ -130,13 +143,13 @@ impl Session {
     /// A context whose tables are those of the newest snapshot, and that snapshot.
     pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
         async {
-            let snapshot = self.database.storage.snapshot().await?;
-            let known = self.latest().as_ref().filter(|(version, _)| *version == snapshot.version()).map(|(_, context)| context.clone());
+            let snapshot = self.snapshot().await?;
+            let known = self.latest().as_ref().filter(|(known, _)| known.is(&snapshot)).map(|(_, context)| context.clone());
             let context = match known {
                 Some(context) => context,
                 None => {
                     let context = self.context_of(&snapshot)?;
-                    *self.latest() = Some((snapshot.version(), context.clone()));
+                    *self.latest() = Some((snapshot.clone(), context.clone()));
                     context
                 }
             };
@@ -150,7 +163,7 @@ impl Session {
         catalog::context(&self.settings, snapshot, &self.temporary, None)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(i64, SessionContext)>> {
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Snapshot, SessionContext)>> {
         self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -186,11 +199,21 @@ impl Session {
         }
     }
 
+    /// What the next statement reads.
+    async fn snapshot(&self) -> Result<Snapshot> {
+        self.work().snapshot().await
+    }
+
+    /// Held by a statement that changes the database, from its snapshot to its commit.
+    async fn turn(&self) -> Result<transaction::Turn> {
+        self.work().turn().await
+    }
+
     /// Commits the changes of one sentence.
     async fn commit(&self, changes: Vec<Change>, text: &str) -> Result<i64> {
         self.writable()?;
         let message = CommitMessage { author: "nabla".into(), message: text.chars().take(200).collect(), extra_info: None };
-        self.database.storage.commit(changes, message).await
+        self.work().commit(changes, message).await
     }
 
     fn writable(&self) -> Result<()> {

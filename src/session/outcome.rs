@@ -65,6 +65,13 @@ impl Outcome {
         Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, rows.inspect_ok(move |batch| look(batch)))))
     }
 
+    /// The same, and `act` is called when it fails.
+    pub(super) fn on_error(self, act: impl Fn() + Send + 'static) -> Self {
+        let Outcome::Rows(rows) = self else { return self };
+        let schema = rows.schema();
+        Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(schema, rows.inspect_err(move |_| act()))))
+    }
+
     /// All rows at once.
     pub async fn collect(mut self) -> Result<Vec<RecordBatch>> {
         let mut batches = Vec::new();

@@ -112,7 +112,7 @@ fn flat(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 pub(super) async fn prepare(session: &Session, name: &Ident, statement: &PlainStatement) -> Result<Outcome> {
-    let context = session.context_of(&session.database.storage.snapshot().await?)?;
+    let context = session.context_of(&session.snapshot().await?)?;
     let plan = context.state().statement_to_plan(statement.clone()).await.map_err(|e| explained(e.into(), &context))?;
     context.execute_logical_plan(plan).await?;
     session.prepared.with(|known| known.insert(grammar::name(name), statement.clone()));
@@ -120,7 +120,7 @@ pub(super) async fn prepare(session: &Session, name: &Ident, statement: &PlainSt
 }
 
 pub(super) async fn execute(session: &Session, name: &ObjectName, statement: &PlainStatement) -> Result<Outcome> {
-    let context = session.context_of(&session.database.storage.snapshot().await?)?;
+    let context = session.context_of(&session.snapshot().await?)?;
     let name = name.0.iter().filter_map(|part| part.as_ident()).map(grammar::name).collect::<Vec<_>>().join(".");
     let Some(prepared) = session.prepared.with(|known| known.get(&name).cloned()) else {
         return Err(Error::new(format!("there is no prepared statement '{name}'")).hint("PREPARE it first"));

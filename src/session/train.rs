@@ -5,7 +5,8 @@ use super::log::{self, End};
 use super::objective::{Answer, Exact, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::training::{Fate, cancelled};
-use super::{Database, Outcome, Session, perturbed};
+use super::transaction::Work;
+use super::{Outcome, Session, perturbed};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Direction, Relaxed, Train};
 use crate::program::Lanes;
@@ -58,7 +59,7 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str, fate: Ar
         clauses,
         exact,
         tables,
-        database: session.database.clone(),
+        work: session.work(),
         steps,
         seen: vec![],
         fate,
@@ -150,7 +151,7 @@ struct Run {
     clauses: Clauses,
     exact: Exact,
     tables: Vec<(TableDefinition, RecordBatch)>,
-    database: Database,
+    work: Work,
     steps: mpsc::Receiver<News>,
     seen: Vec<Step>,
     fate: Arc<Fate>,
@@ -177,10 +178,10 @@ impl Run {
         tables: Vec<(TableDefinition, RecordBatch)>,
         exact_objective: Option<f64>,
     ) -> Result<RecordBatch> {
-        let _writing = self.database.writing.lock().await;
-        let now = self.database.storage.snapshot().await?;
+        let _turn = self.work.turn().await?;
+        let now = self.work.snapshot().await?;
         for (definition, rows) in &self.tables {
-            let unchanged = now.version() == self.exact.snapshot.version()
+            let unchanged = now.is(&self.exact.snapshot)
                 || (now.table(&definition.schema, &definition.name) == Some(definition)
                     && super::kept::all_rows(&self.exact.context, &now, definition).await? == *rows);
             if !unchanged {
@@ -188,7 +189,7 @@ impl Run {
                     .hint("nothing was committed: run TRAIN again"));
             }
         }
-        let end = End { relaxed_objective: learned.relaxed_objective, exact_objective, version: now.version() + 1 };
+        let end = End { relaxed_objective: learned.relaxed_objective, exact_objective, version: self.work.next_version().await? };
         let mut changes: Vec<Change> =
             tables.into_iter().map(|(t, rows)| Change::Replace { schema: t.schema, name: t.name, rows: vec![rows] }).collect();
         changes.push(Change::Append { schema: history::SCHEMA.into(), name: "runs".into(), rows: vec![self.record(learned, end)?] });
@@ -198,7 +199,7 @@ impl Run {
             message: self.text.chars().take(200).collect(),
             extra_info: Some(format!("{{\"run_id\": {}}}", self.id)),
         };
-        let version = self.database.storage.commit(changes, message).await?;
+        let version = self.work.commit(changes, message).await?;
         log::last(self.id, learned.steps, End { version, ..end }, self.clock.elapsed().as_secs_f64() * 1e3)
     }
 

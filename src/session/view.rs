@@ -17,8 +17,8 @@ pub(super) async fn create_view(session: &Session, create: &CreateView, text: &s
     if schema != MAIN {
         return Err(Error::new(format!("a view cannot be created in schema '{schema}'")).hint("leave the schema out"));
     }
-    let _writing = session.database.writing.lock().await;
-    let snapshot = session.database.storage.snapshot().await?;
+    let _writing = session.turn().await?;
+    let snapshot = session.snapshot().await?;
     let known = snapshot.views().iter().any(|v| v.schema == schema && v.name == name);
     if snapshot.table(&schema, &name).is_some() || session.temporary.contains(&name) {
         return Err(Error::new(format!("a table '{name}' exists already")).hint("choose another name"));

@@ -28,6 +28,7 @@ mod file;
 pub mod history;
 mod lock;
 mod page_index;
+mod pending;
 mod provider;
 mod rows;
 mod snapshot;

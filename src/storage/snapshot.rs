@@ -6,7 +6,8 @@ use super::catalog::Catalog;
 use super::column::{CatalogColumn, Parts};
 use super::declaration::{self, Described, Tags};
 use super::provider::{DataFolder, StoredTable, without_turns};
-use super::{ViewDefinition, file};
+use super::pending::{self, Changed};
+use super::{Change, ViewDefinition, file};
 use crate::error::{Error, Result};
 use crate::table::TableDefinition;
 use datafusion::catalog::TableProvider;
@@ -21,19 +22,40 @@ pub struct Snapshot(Arc<Loaded>);
 
 struct Loaded {
     version: i64,
-    tables: Vec<TableDefinition>,
-    /// Where each of `tables` lies, in the same order.
-    places: Vec<Place>,
+    /// The version whose files are read.
+    stored: i64,
+    contents: Contents,
     /// Tables that another program made with types that we do not have.
     unreadable: Vec<(String, String, Error)>,
-    views: Vec<ViewDefinition>,
     reader: Reader,
-    providers: Mutex<HashMap<i64, Arc<dyn TableProvider>>>,
+    providers: Arc<Mutex<HashMap<i64, Arc<dyn TableProvider>>>>,
 }
 
-struct Place {
+#[derive(Clone)]
+pub(super) struct Contents {
+    pub tables: Vec<TableDefinition>,
+    /// Where each of `tables` lies, in the same order.
+    pub places: Vec<Place>,
+    pub views: Vec<ViewDefinition>,
+}
+
+impl Contents {
+    pub fn position(&self, schema: &str, name: &str) -> Option<usize> {
+        self.tables.iter().position(|t| t.schema == schema && t.name == name)
+    }
+}
+
+/// Where the rows of a table are.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    Stored(Stored),
+    Changed(Arc<Changed>),
+}
+
+/// Files, below the data folder.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
     table_id: i64,
-    /// Below the data folder.
     folder: String,
 }
 
@@ -46,22 +68,39 @@ pub(super) struct Reader {
 }
 
 impl Snapshot {
-    /// The number of the DuckLake snapshot.
+    /// The number of the DuckLake snapshot; with changes, the one that they will be.
     pub fn version(&self) -> i64 {
         self.0.version
     }
 
+    /// Whether two are the same contents: clones are.
+    pub fn is(&self, other: &Snapshot) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What the database is when these changes are committed over this version. Their rows stay in memory.
+    ///
+    /// # Errors
+    /// A change is of a table that is not there.
+    pub fn changed(&self, changes: &[Change], version: i64) -> Result<Self> {
+        let Loaded { contents, unreadable, reader, providers, stored, .. } = self.0.as_ref();
+        let mut contents = contents.clone();
+        changes.iter().try_for_each(|change| pending::apply(&mut contents, change))?;
+        let (unreadable, reader, providers) = (unreadable.clone(), reader.clone(), providers.clone());
+        Ok(Self(Arc::new(Loaded { version, stored: *stored, contents, unreadable, reader, providers })))
+    }
+
     /// All tables, of users and of the engine (schemas `main` and `nabla`), in the order of their making.
     pub fn tables(&self) -> &[TableDefinition] {
-        &self.0.tables
+        &self.0.contents.tables
     }
 
     pub fn table(&self, schema: &str, name: &str) -> Option<&TableDefinition> {
-        self.position(schema, name).map(|i| &self.0.tables[i])
+        self.position(schema, name).map(|i| &self.0.contents.tables[i])
     }
 
     pub fn views(&self) -> &[ViewDefinition] {
-        &self.0.views
+        &self.0.contents.views
     }
 
     /// A provider that reads the rows of a table, in the order of their insertion where `target_partitions` is 1.
@@ -71,18 +110,27 @@ impl Snapshot {
     }
 
     async fn opened(&self, schema: &str, name: &str) -> Result<Arc<dyn TableProvider>> {
-        let place = self.place(schema, name)?;
+        let Some(at) = self.0.contents.position(schema, name) else { return Err(self.missing(schema, name)) };
+        self.provider_of(&self.0.contents.places[at], &self.0.contents.tables[at]).await
+    }
+
+    pub(super) async fn provider_of(&self, place: &Place, table: &TableDefinition) -> Result<Arc<dyn TableProvider>> {
+        let place = match place {
+            Place::Stored(place) => place,
+            Place::Changed(changed) => return changed.provider(self, table).await,
+        };
         let providers = || self.0.providers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = providers().get(&place.table_id) {
             return Ok(known.clone());
         }
+        let (schema, name) = (&table.schema, &table.name);
         let rows = self.open(place, schema, name)?;
         for (path, bytes, _) in self.files(&rows, place, schema, name)? {
             file::check(&path, bytes)?;
         }
-        let table: Arc<dyn TableProvider> = Arc::new(StoredTable { rows, folder: self.0.reader.folder.clone() });
-        providers().insert(place.table_id, table.clone());
-        Ok(table)
+        let provider: Arc<dyn TableProvider> = Arc::new(StoredTable { rows, folder: self.0.reader.folder.clone() });
+        providers().insert(place.table_id, provider.clone());
+        Ok(provider)
     }
 
     /// Reads every row of every table, and names all files that are missing or damaged.
@@ -92,7 +140,8 @@ impl Snapshot {
 
     async fn checked(&self) -> Result<()> {
         let mut errors = Vec::new();
-        for (table, place) in self.0.tables.iter().zip(&self.0.places) {
+        for (table, place) in self.0.contents.tables.iter().zip(&self.0.contents.places) {
+            let Place::Stored(place) = place else { continue };
             let rows = self.open(place, &table.schema, &table.name)?;
             for (path, bytes, rows) in self.files(&rows, place, &table.schema, &table.name)? {
                 errors.extend(file::check(&path, bytes).and_then(|()| file::check_rows(&path, rows)).err());
@@ -101,15 +150,15 @@ impl Snapshot {
         Error::all(errors).map_or(Ok(()), Err)
     }
 
-    fn open(&self, place: &Place, schema: &str, name: &str) -> Result<DuckLakeTable> {
+    fn open(&self, place: &Stored, schema: &str, name: &str) -> Result<DuckLakeTable> {
         let Reader { catalog, folder, .. } = &self.0.reader;
         let catalog = Arc::new(Cached::new(catalog.clone()));
-        DuckLakeTable::new(place.table_id, name, catalog, self.0.version, folder.url.clone(), place.folder.clone())
+        DuckLakeTable::new(place.table_id, name, catalog, self.0.stored, folder.url.clone(), place.folder.clone())
             .map_err(|e| unreadable(schema, name, e))
     }
 
     /// The path, size in bytes and number of rows of each data file.
-    fn files(&self, table: &DuckLakeTable, place: &Place, schema: &str, name: &str) -> Result<Vec<(PathBuf, i64, i64)>> {
+    fn files(&self, table: &DuckLakeTable, place: &Stored, schema: &str, name: &str) -> Result<Vec<(PathBuf, i64, i64)>> {
         let within = self.0.reader.data.join(&place.folder);
         let described = table.files().map_err(|e| unreadable(schema, name, e))?.into_iter().map(|f| {
             if !f.file.path_is_relative {
@@ -121,16 +170,13 @@ impl Snapshot {
         described.collect()
     }
 
-    fn place(&self, schema: &str, name: &str) -> Result<&Place> {
-        if let Some(i) = self.position(schema, name) {
-            return Ok(&self.0.places[i]);
-        }
+    fn missing(&self, schema: &str, name: &str) -> Error {
         let known = self.0.unreadable.iter().find(|(s, n, _)| s == schema && n == name);
-        Err(known.map_or_else(|| Error::new(format!("there is no table {schema}.{name}")), |(_, _, e)| e.clone()))
+        known.map_or_else(|| Error::new(format!("there is no table {schema}.{name}")), |(_, _, e)| e.clone())
     }
 
     fn position(&self, schema: &str, name: &str) -> Option<usize> {
-        self.0.tables.iter().position(|t| t.schema == schema && t.name == name)
+        self.0.contents.position(schema, name)
     }
 
     /// Reads all definitions of a version, within the catalog's open transaction.
@@ -150,13 +196,14 @@ impl Snapshot {
             match described.and_then(|columns| declaration::table(&schema, &name, &tags, columns)) {
                 Ok(table) => {
                     tables.push(table);
-                    places.push(Place { table_id, folder });
+                    places.push(Place::Stored(Stored { table_id, folder }));
                 }
                 Err(e) => unreadable.push((schema, name, e)),
             }
         }
         let views = views(catalog, version).await?;
-        Ok(Self(Arc::new(Loaded { version, tables, places, unreadable, views, reader, providers: Mutex::default() })))
+        let contents = Contents { tables, places, views };
+        Ok(Self(Arc::new(Loaded { version, stored: version, contents, unreadable, reader, providers: Arc::default() })))
     }
 }
 

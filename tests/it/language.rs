@@ -235,8 +235,6 @@ async fn words_of_later_versions_are_recognized() {
         ("RESUME TRAINING 7", "RESUME TRAINING"),
         ("CANCEL TRAINING 7", "CANCEL TRAINING"),
         ("RESTORE ranker TO VERSION 3", "RESTORE"),
-        ("BEGIN", "BEGIN"),
-        ("COMMIT", "COMMIT"),
         ("SELECT * FROM ranker AT (VERSION => 3)", "AT (VERSION => ...)"),
         ("EXPLAIN VERBOSE TRAIN MINIMIZE (SELECT 1)", "EXPLAIN VERBOSE TRAIN"),
         ("EXPLAIN ANALYZE RELAX (SELECT 1)", "EXPLAIN ANALYZE RELAX"),

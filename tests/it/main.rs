@@ -26,6 +26,7 @@ mod shell;
 mod straight_through;
 mod subqueries;
 mod training;
+mod transactions;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use nabladb::session::Options;
