@@ -1,10 +1,14 @@
 //! The command line: what `nabla` is asked for, and the status that it ends with.
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use nabladb::Options;
+use nabladb::server::{self, Limits, Settings};
 use nabladb::shell::{self, Command, Format, Script};
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// An embedded database whose queries learn.
 ///
@@ -42,6 +46,121 @@ enum Tool {
     Completions { shell: clap_complete::Shell },
     /// Write the manual page to standard output
     Man,
+    /// Serve a database over Flight SQL until SIGINT or SIGTERM
+    Serve(Serve),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// The database's folder, made when missing; without one the database is in memory
+    #[arg(value_name = "DATABASE")]
+    database: Option<PathBuf>,
+    /// Where to listen; beyond loopback only with --users or --allow-anyone
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:31337")]
+    listen: SocketAddr,
+    /// Where to serve metrics for Prometheus, at /metrics
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
+    /// A file of name:password lines, readable by its owner only; a line :token is a bearer token
+    #[arg(long, value_name = "FILE")]
+    users: Option<PathBuf>,
+    /// A PEM certificate, for TLS
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Listen beyond loopback although everybody may come in
+    #[arg(long)]
+    allow_anyone: bool,
+    /// Refuse every change to the database
+    #[arg(long)]
+    read_only: bool,
+    /// How much memory sorts, joins, groups and the rows of a TRAIN of each connection may take, such as 512MB
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    memory_limit: Option<usize>,
+    /// How long a statement may take, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    statement_timeout: Option<Duration>,
+    /// How long a client may leave rows unread before its statement is ended, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = seconds)]
+    stall_timeout: Duration,
+    /// How many statements of one connection may run at once
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    max_statements: usize,
+    /// How long statements may go on when the server is asked to stop, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    grace: Duration,
+    /// How logs are written to standard error: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    log_format: String,
+    /// Which logs are written, such as debug, or nabladb=debug,tonic=info
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+impl Serve {
+    fn settings(&self) -> Settings {
+        let options = Options { path: self.database.clone(), read_only: self.read_only, memory_limit: self.memory_limit };
+        let limits =
+            Limits { statement_timeout: self.statement_timeout, stall_timeout: self.stall_timeout, statements: self.max_statements };
+        Settings {
+            database: options,
+            listen: self.listen,
+            metrics: self.metrics,
+            users: self.users.clone(),
+            tls: self.tls_certificate.clone().zip(self.tls_key.clone()),
+            allow_anyone: self.allow_anyone,
+            limits,
+            grace: self.grace,
+        }
+    }
+
+    /// The server, until it is asked to stop; asked twice, it stops at once.
+    async fn run(self) -> std::io::Result<u8> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(std::io::Error::other)?;
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+        if self.log_format == "json" {
+            logs.json().init()
+        } else {
+            logs.init()
+        }
+        match server::serve(self.settings(), asked_to_stop()?).await {
+            Ok(()) => Ok(0),
+            Err(error) => {
+                eprintln!("{error}");
+                Ok(1)
+            }
+        }
+    }
+}
+
+/// SIGINT or SIGTERM; the second one ends the process.
+#[cfg(unix)]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut next = async move || {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+    };
+    Ok(async move {
+        next().await;
+        tokio::spawn(async move {
+            next().await;
+            std::process::exit(1);
+        });
+    })
+}
+
+#[cfg(not(unix))]
+fn asked_to_stop() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.ok_or_else(|| "write a number of seconds, such as 30 or 0.5".into())
 }
 
 const EXAMPLES: &str = "\
@@ -49,6 +168,7 @@ Examples:
   nabla shop                                      a prompt over the database in the folder shop
   nabla shop -f learn.sql                         run the statements of a file
   nabla shop --format csv -c 'SELECT * FROM t'    rows as CSV on standard output
+  nabla serve shop --listen 127.0.0.1:31337       Flight SQL over the database
   nabla completions bash > /etc/bash_completion.d/nabla
   nabla man > nabla.1                             the manual page";
 
@@ -73,12 +193,20 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let scripts = scripts(&matches);
     let Arguments { tool, database, read_only, memory_limit, format, .. } = arguments;
+    let tool = match tool {
+        Some(Tool::Serve(serve)) => return on_a_large_stack(move || runtime()?.block_on(serve.run())),
+        tool => tool,
+    };
     if let Some(tool) = tool {
         return write(tool);
     }
     let command = Command { database, read_only, memory_limit, format: Some(format), scripts };
-    // Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
-    let work = std::thread::Builder::new().stack_size(STACK).spawn(move || run(command));
+    on_a_large_stack(move || runtime().map(|runtime| runtime.block_on(shell::run(command))))
+}
+
+/// Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
+fn on_a_large_stack(work: impl FnOnce() -> std::io::Result<u8> + Send + 'static) -> ExitCode {
+    let work = std::thread::Builder::new().stack_size(STACK).spawn(work);
     let status = work.and_then(|work| work.join().map_err(|_| std::io::Error::other("it stopped unexpectedly"))).and_then(|status| status);
     status.map_or_else(
         |e| {
@@ -97,6 +225,7 @@ fn write(tool: Tool) -> ExitCode {
             clap_complete::generate(shell, &mut command, "nabla", &mut text);
             Ok(())
         }
+        Tool::Serve(_) => Ok(()),
         Tool::Man => clap_mangen::Man::new(command).render(&mut text),
     };
     match made.and_then(|()| std::io::stdout().write_all(&text)) {
@@ -110,9 +239,8 @@ fn write(tool: Tool) -> ExitCode {
 
 const STACK: usize = 512 << 20;
 
-fn run(command: Command) -> std::io::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK / 8).build()?;
-    Ok(runtime.block_on(shell::run(command)))
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK / 8).build()
 }
 
 /// -c and -f in the order in which they were written.

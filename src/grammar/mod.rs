@@ -14,7 +14,7 @@ mod train;
 mod words;
 
 pub use create::{AlterAction, AlterTable, Check, Column, Condition, CreateTable, Expression, Rows};
-pub use parameters::{Bound, bind};
+pub use parameters::{Bound, bind, parameters};
 pub use relaxed::Relaxed;
 pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train};
 pub use words::{Piece, WORDS, pieces};

@@ -2,7 +2,7 @@
 
 use super::source::Source;
 use crate::error::{Error, Place, Result};
-use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token};
+use datafusion::sql::sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 
 /// A text whose parameters have been replaced by literals.
 #[derive(Debug, Clone)]
@@ -41,11 +41,10 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
     if let Some(failure) = failure {
         return Err(failure);
     }
-    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_)));
-    let prepares = first.is_some_and(|t| matches!(&t.token, Token::Word(word) if word.value.eq_ignore_ascii_case("prepare")));
-    if literals.is_empty() && prepares {
+    if literals.is_empty() && prepares(&tokens) {
         return Ok(Bound { text: sql.into(), moves: vec![] });
     }
+    let placeholders = placeholders(&tokens)?;
     let mut bound = Bound { text: String::with_capacity(sql.len()), moves: vec![] };
     let (mut done, mut here) = (Location { line: 1, column: 1 }, Location { line: 1, column: 1 });
     let mut write = |text: &str, here: &mut Location| {
@@ -58,25 +57,10 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
             None => here.column += text.chars().count() as u64,
         }
     };
-    let (mut asked, mut numbered) = (0, None);
-    for token in tokens {
-        let Token::Placeholder(name) = &token.token else { continue };
-        let refused = |what: String| Error::new(what).at(Place::Position { line: token.span.start.line, column: token.span.start.column });
-        let is_numbered = name.starts_with('$');
-        if *numbered.get_or_insert(is_numbered) != is_numbered {
-            return Err(refused("parameters are ? or $1, not both in one statement".into()));
-        }
-        let number = match name.strip_prefix('$') {
-            Some(digits) => digits.parse().ok().filter(|n| *n > 0),
-            None if name == "?" => Some(asked + 1),
-            None => None,
-        };
-        let Some(number) = number else {
-            return Err(refused(format!("parameter {name} has no number")).hint("write ?, or $1, $2, ..."));
-        };
-        asked = asked.max(number);
+    let asked = placeholders.iter().map(|(number, _)| *number).max().unwrap_or(0);
+    for (number, span) in placeholders {
         let Some(literal) = literals.get(number - 1) else { continue };
-        let before = source.exactly(done, token.span.start);
+        let before = source.exactly(done, span.start);
         write(before, &mut here);
         // `LIMIT?` is two words.
         if before.ends_with(is_of_word) {
@@ -84,8 +68,8 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
         }
         let start = here;
         write(literal, &mut here);
-        bound.moves.push((token.span, Span::new(start, here)));
-        done = token.span.end;
+        bound.moves.push((span, Span::new(start, here)));
+        done = span.end;
         if source.from(done).starts_with(is_of_word) {
             write(" ", &mut here);
         }
@@ -97,6 +81,45 @@ pub fn bind(sql: &str, literals: &[String]) -> Result<Bound> {
         return Err(Error::new(format!("the statement has {}, and {} {given}", count(asked, "parameter"), count(literals.len(), "value"))));
     }
     Ok(bound)
+}
+
+/// How many parameters a text has; none if it prepares a statement, whose own they are.
+pub fn parameters(sql: &str) -> Result<usize> {
+    let source = Source::new(sql);
+    let (tokens, failure) = source.tokens();
+    match failure {
+        Some(failure) => Err(failure),
+        None if prepares(&tokens) => Ok(0),
+        None => Ok(placeholders(&tokens)?.iter().map(|(number, _)| *number).max().unwrap_or(0)),
+    }
+}
+
+fn prepares(tokens: &[TokenWithSpan]) -> bool {
+    let first = tokens.iter().find(|t| !matches!(t.token, Token::Whitespace(_)));
+    first.is_some_and(|t| matches!(&t.token, Token::Word(word) if word.value.eq_ignore_ascii_case("prepare")))
+}
+
+/// The number of each placeholder, counted from 1, and where it is.
+fn placeholders(tokens: &[TokenWithSpan]) -> Result<Vec<(usize, Span)>> {
+    let (mut found, mut numbered) = (vec![], None);
+    for token in tokens {
+        let Token::Placeholder(name) = &token.token else { continue };
+        let refused = |what: String| Error::new(what).at(Place::Position { line: token.span.start.line, column: token.span.start.column });
+        let is_numbered = name.starts_with('$');
+        if *numbered.get_or_insert(is_numbered) != is_numbered {
+            return Err(refused("parameters are ? or $1, not both in one statement".into()));
+        }
+        let number = match name.strip_prefix('$') {
+            Some(digits) => digits.parse().ok().filter(|n| *n > 0),
+            None if name == "?" => Some(found.len() + 1),
+            None => None,
+        };
+        let Some(number) = number else {
+            return Err(refused(format!("parameter {name} has no number")).hint("write ?, or $1, $2, ..."));
+        };
+        found.push((number, token.span));
+    }
+    Ok(found)
 }
 
 /// Whether a letter may be one of a word, or of a string, that a literal beside it would go on with.

@@ -1,9 +1,12 @@
 //! Arrow batches into a table, without SQL.
 
-use super::{Session, insert, kept};
+use super::catalog::MAIN;
+use super::{Session, create, insert, kept};
 use crate::error::{Error, Result};
 use crate::storage::Change;
+use crate::table::TableDefinition;
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -54,5 +57,27 @@ impl Session {
             self.commit(vec![change], &format!("append to {name}")).await?;
         }
         Ok(count)
+    }
+
+    /// Creates a table with the columns of a schema, or, with `or_replace`, in place of the one that there is.
+    ///
+    /// # Errors
+    /// There is one of that name, or a column cannot have its type.
+    pub fn create_table<'a>(&'a self, name: &'a str, columns: &'a Schema, or_replace: bool) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let _turn = self.turn().await?;
+            let snapshot = self.snapshot().await?;
+            let mut changes = vec![];
+            if snapshot.table(MAIN, name).is_some() && or_replace {
+                changes.push(Change::DropTable { schema: MAIN.into(), name: name.into() });
+            } else if snapshot.table(MAIN, name).is_some() || snapshot.views().iter().any(|v| v.schema == MAIN && v.name == name) {
+                return Err(Error::new(format!("'{name}' exists already")).hint("append to it, or choose another name"));
+            }
+            let columns = create::columns_like(columns)?;
+            let definition = TableDefinition { schema: MAIN.into(), name: name.into(), columns, primary_key: vec![], checks: vec![] };
+            changes.push(Change::CreateTable { definition, rows: vec![] });
+            self.commit(changes, &format!("create table {name}")).await.map(drop)
+        }
+        .boxed()
     }
 }

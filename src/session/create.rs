@@ -7,7 +7,7 @@ use crate::grammar::{self, Check, Column, Condition, CreateTable, Position, Rows
 use crate::storage::{self, Change, Snapshot};
 use crate::table::{self, Bound, ColumnDefinition, Initializer, TableDefinition};
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlainStatement;
@@ -286,24 +286,11 @@ async fn source_rows(session: &Session, context: &SessionContext, source: &Rows)
 fn filled(
     context: &SessionContext,
     mut table: TableDefinition,
-    schema: &SchemaRef,
+    schema: &Schema,
     batches: Vec<RecordBatch>,
 ) -> Result<(TableDefinition, Vec<RecordBatch>)> {
     if table.columns.is_empty() {
-        for (i, field) in schema.fields().iter().enumerate() {
-            if schema.fields()[..i].iter().any(|f| f.name() == field.name()) {
-                return Err(Error::new(format!("the query has two columns named '{}'", field.name())).hint("name one of them with AS"));
-            }
-            table.columns.push(ColumnDefinition {
-                name: field.name().clone(),
-                data_type: storage::stored_type(field.data_type())?,
-                dimensions: vec![],
-                nullable: true,
-                default: None,
-                learnable: false,
-                bound: None,
-            });
-        }
+        table.columns = columns_like(schema)?;
     }
     if table.columns.len() != schema.fields().len() {
         return Err(Error::new(format!("{} columns are declared, and the query has {}", table.columns.len(), schema.fields().len())));
@@ -317,6 +304,31 @@ fn filled(
     let rows = given.collect::<Result<Vec<_>>>()?;
     table::Keys::of(&table, &rows)?;
     Ok((table, rows))
+}
+
+/// Columns of the names and types of rows; lists of a fixed size become arrays of one.
+pub(super) fn columns_like(schema: &Schema) -> Result<Vec<ColumnDefinition>> {
+    let mut columns: Vec<ColumnDefinition> = vec![];
+    for field in schema.fields() {
+        if columns.iter().any(|c| c.name == *field.name()) {
+            return Err(Error::new(format!("there are two columns named '{}'", field.name())).hint("name one of them otherwise, with AS"));
+        }
+        let (mut dimensions, mut element) = (vec![], field.data_type());
+        while let DataType::FixedSizeList(of, length) = element {
+            dimensions.push(*length as usize);
+            element = of.data_type();
+        }
+        columns.push(ColumnDefinition {
+            name: field.name().clone(),
+            data_type: storage::stored_type(field.data_type())?,
+            dimensions: if element.is_nested() { vec![] } else { dimensions },
+            nullable: true,
+            default: None,
+            learnable: false,
+            bound: None,
+        });
+    }
+    Ok(columns)
 }
 
 pub(super) fn place((line, column): Position) -> Place {

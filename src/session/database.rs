@@ -88,6 +88,11 @@ impl Database {
         })
     }
 
+    /// Waits until a commit that is under way is done.
+    pub async fn finish(&self) {
+        drop(self.writing.lock().await);
+    }
+
     /// Where its files lie.
     pub fn folder(&self) -> &Path {
         self.storage.folder()

@@ -11,6 +11,7 @@ mod copy_from;
 mod create;
 mod database;
 mod dependent;
+mod describe;
 mod difference;
 mod drop;
 mod equal_keys;
@@ -38,6 +39,7 @@ mod view;
 
 pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
 pub use database::{Database, Options};
+pub use describe::{Description, Table};
 pub use outcome::Outcome;
 pub use parameter::Parameter;
 pub use relaxed::RelaxedQuery;

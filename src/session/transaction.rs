@@ -110,7 +110,9 @@ impl Open {
             let now = self.database.storage.snapshot().await?;
             let mut state = self.state()?;
             if now.version() != state.begun.version() {
-                return Err(Error::new("another session has changed the database since the transaction began").hint("ROLLBACK, and begin again"));
+                return Err(
+                    Error::new("another session has changed the database since the transaction began").hint("ROLLBACK, and begin again")
+                );
             }
             state.turn = Some(all);
         }

@@ -109,6 +109,7 @@ pub(super) fn literal(value: &Value) -> Result<String> {
             Ok(format!("'{}'", text.replace('\'', "''")))
         }
         Value::Dictionary(_, value) | Value::RunEndEncoded(_, _, value) => literal(value),
+        Value::Union(Some((_, value)), ..) => literal(value),
         Value::List(array) => list(array.value(0).as_ref()),
         Value::LargeList(array) => list(array.value(0).as_ref()),
         Value::FixedSizeList(array) => list(array.value(0).as_ref()),

@@ -1,50 +1,16 @@
 //! The promise that DuckDB reads a database, tried with the real DuckDB from PyPI. Without it the test says so, and does not fail.
 
-use crate::{rows, run};
+use crate::{python, rows, run};
 use arrow::json::{LineDelimitedWriter, WriterBuilder};
 use nabladb::Session;
 use nabladb::session::Options;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 const PACKAGES: [&str; 3] = ["duckdb==1.5.5", "duckdb-extension-ducklake==1.5.5", "duckdb-extension-sqlite-scanner==1.5.5"];
 const IMPORTS: &str = "import duckdb, duckdb_extension_ducklake, duckdb_extension_sqlite_scanner; assert duckdb.__version__ == '1.5.5'";
-
-/// A Python that has DuckDB, kept between runs; or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let environment = Path::new(env!("CARGO_TARGET_TMPDIR")).join("duckdb-1.5.5");
-    let python = environment.join("bin").join("python");
-    if python.exists() && output(Command::new(&python).args(["-c", IMPORTS])).is_ok() {
-        return Ok(python);
-    }
-    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment).output();
-    let made = made.map_err(|e| format!("python3 cannot be started: {e}"))?;
-    let text = said(&made);
-    if !made.status.success() && (text.contains("ensurepip") || text.contains("No module named")) {
-        return Err(format!("python3 cannot make virtual environments: {text}"));
-    }
-    assert!(made.status.success(), "{text}");
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "2", "--timeout", "30"];
-    if let Err(text) = output(Command::new(&python).args(install).args(PACKAGES)) {
-        let unreachable = ["onnection", "timed out", "resolution", "unreachable", "ProxyError", "SSLError"];
-        assert!(unreachable.iter().any(|word| text.contains(word)), "{text}");
-        return Err(format!("PyPI cannot be reached: {text}"));
-    }
-    output(Command::new(&python).args(["-c", IMPORTS])).unwrap_or_else(|text| panic!("{text}"));
-    Ok(python)
-}
-
-/// What a command prints, or what it says when it fails.
-fn output(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|e| e.to_string())?;
-    if output.status.success() { Ok(String::from_utf8(output.stdout).unwrap()) } else { Err(said(&output)) }
-}
-
-fn said(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
-}
 
 /// Tables of all that a database may hold, with a history of changes.
 async fn database(folder: &Path) -> Session {
@@ -121,7 +87,7 @@ fn plain(value: &Value, kind: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn duckdb_reads_every_table_with_the_same_rows() {
-    let python = match python() {
+    let python = match python::with("duckdb-1.5.5", &PACKAGES, IMPORTS) {
         Ok(python) => python,
         Err(why) => return eprintln!("DuckDB was not tried: {why}"),
     };
@@ -129,7 +95,7 @@ async fn duckdb_reads_every_table_with_the_same_rows() {
     let path = folder.path().join("a 'database'");
     let session = database(&path).await;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/duckdb/attach.py");
-    let theirs = output(Command::new(python).arg(script).arg(&path)).unwrap_or_else(|text| panic!("{text}"));
+    let theirs = python::output(Command::new(python).arg(script).arg(&path)).unwrap_or_else(|text| panic!("{text}"));
     let theirs: BTreeMap<String, Value> = serde_json::from_str(&theirs).unwrap();
     assert_eq!(theirs.keys().collect::<Vec<_>>(), TABLES);
 

@@ -16,7 +16,8 @@ async fn statements_of_a_transaction_see_their_own_changes_and_others_see_them_w
     let other = s.another().unwrap();
     let before = versions(&s).await;
     assert_eq!(tag(&s, "BEGIN").await, "BEGIN");
-    run(&s, "INSERT INTO t (id) VALUES (3); INSERT INTO t VALUES (4, 4); UPDATE t SET x = 20 WHERE id = 2; DELETE FROM t WHERE id = 1").await;
+    run(&s, "INSERT INTO t (id) VALUES (3); INSERT INTO t VALUES (4, 4); UPDATE t SET x = 20 WHERE id = 2; DELETE FROM t WHERE id = 1")
+        .await;
     run(&s, "CREATE TABLE u AS SELECT id, x FROM t; INSERT INTO u VALUES (9, 9); CREATE VIEW big AS SELECT * FROM u WHERE x > 3").await;
     assert_eq!(rows(&s, "SELECT id, x FROM t ORDER BY id").await, "2|20.0\n3|0.5\n4|4.0");
     assert_eq!(rows(&s, "SELECT id FROM big ORDER BY id").await, "2\n4\n9");
@@ -91,7 +92,8 @@ async fn the_order_of_rows_and_the_learned_numbers_are_those_without_a_transacti
     let mut learned = vec![];
     for (begin, commit) in [("SELECT 1", "SELECT 1"), ("BEGIN", "COMMIT")] {
         let s = session().await;
-        run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3); INSERT INTO m DEFAULT VALUES; CREATE TABLE data (id BIGINT, y DOUBLE)").await;
+        run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3); INSERT INTO m DEFAULT VALUES; CREATE TABLE data (id BIGINT, y DOUBLE)")
+            .await;
         run(&s, &format!("{begin}; {script}; {commit}")).await;
         learned.push((rows(&s, "SELECT a FROM m").await, rows(&s, "SELECT y, z FROM data LIMIT 10 OFFSET 2995").await));
     }

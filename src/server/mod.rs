@@ -1,0 +1,151 @@
+//! The network doors: Flight SQL, PostgreSQL's wire, metrics, health. A connection has a session of its own, and what it holds ends
+//! with it.
+
+mod connection;
+mod flight;
+mod metrics;
+mod statement;
+mod users;
+
+pub use statement::Limits;
+
+use crate::error::{Error, Place, Result};
+use crate::session::{Database, Options};
+use arrow_flight::flight_service_server::FlightServiceServer;
+use connection::{Connection, Shared, Socket};
+use futures::stream::{self, Stream};
+use statement::Running;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use users::Users;
+
+/// What is served, to whom, and how much of it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Which database.
+    pub database: Options,
+    /// Where Flight SQL listens.
+    pub listen: SocketAddr,
+    /// Where metrics for Prometheus are served, at `/metrics`.
+    pub metrics: Option<SocketAddr>,
+    /// A file of `name:password` lines; without one, everybody may come in.
+    pub users: Option<PathBuf>,
+    /// Files of a PEM certificate and its key, for TLS.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether to listen beyond loopback although everybody may come in.
+    pub allow_anyone: bool,
+    /// For each connection.
+    pub limits: Limits,
+    /// How long statements may go on when the server is asked to stop.
+    pub grace: Duration,
+}
+
+/// The largest message that a client may send, in bytes.
+const LARGEST_MESSAGE: usize = 64 << 20;
+/// How often a silent client is asked whether it is there, and how long it may take to say so.
+const ASK_AFTER: Duration = Duration::from_secs(20);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+
+/// Serves a database until `stop` is done and all statements have ended or their grace is over.
+///
+/// # Errors
+/// The database cannot be opened, an address not be listened at, a file not be read; or anybody could come in from other machines.
+pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
+    let users = settings.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
+    if users.is_none() && !settings.allow_anyone {
+        refuse_strangers(settings.listen)?;
+    }
+    let tls = settings.tls.as_ref().map(|(certificate, key)| identity(certificate, key)).transpose()?;
+    let database = Database::open_with(settings.database.clone()).await?;
+    if let Some(address) = settings.metrics {
+        metrics::serve(address)?;
+    }
+    let running = Arc::<Running>::default();
+    let shared = Shared { database: database.clone(), running: running.clone(), limits: settings.limits };
+    let service = flight::Flight::new(users, running.clone(), settings.database.read_only)?;
+    let service = FlightServiceServer::new(service).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(usize::MAX);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<FlightServiceServer<flight::Flight>>().await;
+
+    let mut server =
+        Server::builder().tcp_nodelay(true).http2_keepalive_interval(Some(ASK_AFTER)).http2_keepalive_timeout(Some(ANSWER_WITHIN));
+    if let Some(identity) = tls {
+        server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(|e| failed("TLS cannot be set up", &e))?;
+    }
+    let listener = TcpListener::bind(settings.listen).await.map_err(|e| failed(&format!("cannot listen at {}", settings.listen), &e))?;
+    let address = listener.local_addr().map_err(|e| failed("cannot listen", &e))?;
+    tracing::info!(%address, database = %database.folder().display(), tls = settings.tls.is_some(), "Flight SQL");
+    let (stopped, stopping) = tokio::sync::watch::channel(false);
+    let mut waits = stopping.clone();
+    let serving = server
+        .add_service(service)
+        .add_service(health_service)
+        .serve_with_incoming_shutdown(sockets(listener, shared), async move { drop(waits.wait_for(|stop| *stop).await) });
+    let serving = tokio::spawn(serving);
+    stop.await;
+    tracing::info!(statements = running.count(), "stopping");
+    health.set_not_serving::<FlightServiceServer<flight::Flight>>().await;
+    let _ = stopped.send(true);
+    drain(&running, settings.grace).await;
+    // Its statements have ended: what is left are idle connections, and answers on their way.
+    let _ = tokio::time::timeout(settings.grace, serving).await;
+    database.finish().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits for statements to end, and ends them when that takes too long.
+async fn drain(running: &Running, grace: Duration) {
+    const LOOK: Duration = Duration::from_millis(20);
+    let all_ended = async {
+        while running.count() > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    if tokio::time::timeout(grace, all_ended).await.is_err() {
+        running.cancel_all();
+    }
+}
+
+fn sockets(listener: TcpListener, shared: Shared) -> impl Stream<Item = std::io::Result<Socket>> {
+    stream::unfold((listener, shared), |(listener, shared)| async move {
+        let socket = accepted(&listener, &shared).await;
+        if let Err(error) = &socket {
+            tracing::warn!(%error, "a connection was not accepted");
+            // Too many open files, for one: it is not asked for at once again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Some((socket, (listener, shared)))
+    })
+}
+
+async fn accepted(listener: &TcpListener, shared: &Shared) -> std::io::Result<Socket> {
+    let (stream, peer) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    let connection = Connection::open(shared, peer, "flight").map_err(std::io::Error::other)?;
+    Ok(Socket { stream, connection: Arc::new(connection) })
+}
+
+fn refuse_strangers(address: SocketAddr) -> Result<()> {
+    if address.ip().is_loopback() {
+        return Ok(());
+    }
+    let error = Error::new(format!("anybody on the network could come in at {address}"));
+    Err(error.hint("name the users with --users FILE, or say --allow-anyone"))
+}
+
+fn identity(certificate: &Path, key: &Path) -> Result<Identity> {
+    let read = |path: &Path| {
+        let place = Place::File { path: path.display().to_string(), line: None, column: None };
+        std::fs::read(path).map_err(|e| Error::new(format!("cannot be read: {e}")).at(place))
+    };
+    Ok(Identity::from_pem(read(certificate)?, read(key)?))
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {
+    Error::new(format!("{what}: {error}"))
+}

@@ -1,0 +1,242 @@
+//! A statement under way for a client: a task of its own, which ends with its last row, its deadline, or whoever asked for it.
+
+use super::metrics;
+use crate::error::{Error, Result};
+use crate::session::{Outcome, Session, Value};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use futures::stream::{self, Stream, StreamExt};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
+
+/// What one client's statements may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long a statement may run; `None` for as long as it takes.
+    pub statement_timeout: Option<Duration>,
+    /// How long a client may leave a batch unread before its statement is ended.
+    pub stall_timeout: Duration,
+    /// How many statements of one connection may run at once.
+    pub statements: usize,
+}
+
+/// What is asked for.
+pub(super) struct Request {
+    pub session: Arc<Session>,
+    pub sql: String,
+    /// Values for its parameters: it runs once with each row of them.
+    pub rows: Vec<Vec<Value>>,
+    /// What it is cancelled by.
+    pub id: Vec<u8>,
+    pub door: &'static str,
+}
+
+/// How a statement began.
+pub(super) enum Answer {
+    Rows(SchemaRef, Batches),
+    /// The command tag, or several for several rows of parameters.
+    Done(Vec<String>),
+}
+
+/// Rows as they come.
+pub(super) struct Batches {
+    batches: mpsc::Receiver<RecordBatch>,
+    failure: Arc<OnceLock<Failure>>,
+}
+
+/// Why a statement ended early.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    Statement(Error),
+    Cancelled,
+    TimedOut,
+    TooMany,
+}
+
+impl Failure {
+    pub fn error(&self) -> Error {
+        match self {
+            Failure::Statement(error) => error.clone(),
+            Failure::Cancelled => Error::new("the statement was cancelled"),
+            Failure::TimedOut => Error::new("the statement took longer than it may").hint("the server's --statement-timeout is the limit"),
+            Failure::TooMany => {
+                Error::new("the connection has too many statements at once").hint("read or cancel one: --max-statements is the limit")
+            }
+        }
+    }
+}
+
+impl Batches {
+    pub fn stream(self) -> impl Stream<Item = Result<RecordBatch, Failure>> + Send + 'static {
+        stream::unfold(Some(self), |rows| async move {
+            let mut rows = rows?;
+            match rows.batches.recv().await {
+                Some(batch) => Some((Ok(batch), Some(rows))),
+                None => rows.failure.get().map(|failure| (Err(failure.clone()), None)),
+            }
+        })
+    }
+}
+
+/// The statements under way of all clients, by what they are cancelled by.
+#[derive(Debug, Default)]
+pub(super) struct Running(Mutex<HashMap<Vec<u8>, watch::Sender<bool>>>);
+
+impl Running {
+    fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, watch::Sender<bool>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was such a statement.
+    pub fn cancel(&self, id: &[u8]) -> bool {
+        self.all().get(id).is_some_and(|cancel| cancel.send(true).is_ok())
+    }
+
+    pub fn cancel_all(&self) {
+        for cancel in self.all().values() {
+            // One that nobody waits for has just ended.
+            let _ = cancel.send(true);
+        }
+    }
+
+    pub fn count(&self) -> usize {
+        self.all().len()
+    }
+}
+
+/// Held while a statement runs.
+struct Entry {
+    running: Arc<Running>,
+    id: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+    clock: Instant,
+    door: &'static str,
+    failed: bool,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.running.all().remove(&self.id);
+        metrics::statement(self.door, self.clock.elapsed(), self.failed);
+    }
+}
+
+const AHEAD: usize = 4;
+
+/// Begins a statement. It goes on while its rows are read, and ends when they are dropped.
+pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Arc<Semaphore>, limits: Limits) -> Result<Answer, Failure> {
+    let permit = permits.clone().try_acquire_owned().map_err(|e| match e {
+        TryAcquireError::NoPermits => Failure::TooMany,
+        TryAcquireError::Closed => Failure::Cancelled,
+    })?;
+    let (cancel, mut cancelled) = watch::channel(false);
+    running.all().insert(request.id.clone(), cancel);
+    let (id, door) = (request.id.clone(), request.door);
+    let mut entry = Entry { running: running.clone(), id, _permit: permit, clock: Instant::now(), door, failed: false };
+    let (sender, batches) = mpsc::channel(AHEAD);
+    let (begun, answer) = oneshot::channel();
+    let failure = Arc::new(OnceLock::new());
+    let deadline = limits.statement_timeout.map(|limit| tokio::time::Instant::now() + limit);
+    tracing::debug!(door, sql = %request.sql, "statement");
+    let noted = failure.clone();
+    tokio::spawn(async move {
+        let work = run(request, begun, &sender, limits.stall_timeout);
+        let ended = tokio::select! {
+            ended = work => ended,
+            _ = cancelled.wait_for(|cancel| *cancel) => Err(Failure::Cancelled),
+            () = at(deadline) => Err(Failure::TimedOut),
+            () = sender.closed() => Err(Failure::Cancelled),
+        };
+        if let Err(failure) = ended {
+            tracing::info!(door, error = %failure.error(), "statement failed");
+            entry.failed = true;
+            // Before the channel closes, so that the reader finds it.
+            let _ = noted.set(failure);
+        }
+        drop(entry);
+        drop(sender);
+    });
+    let batches = Batches { batches, failure: failure.clone() };
+    match answer.await {
+        Ok(Begun::Rows(schema)) => Ok(Answer::Rows(schema, batches)),
+        Ok(Begun::Done(tags)) => Ok(Answer::Done(tags)),
+        // It ended before it began: the channel of batches closes when the reason is known.
+        Err(_) => Err(ended(batches).await),
+    }
+}
+
+async fn ended(mut batches: Batches) -> Failure {
+    while batches.batches.recv().await.is_some() {}
+    batches.failure.get().cloned().unwrap_or(Failure::Cancelled)
+}
+
+async fn at(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+enum Begun {
+    Rows(SchemaRef),
+    Done(Vec<String>),
+}
+
+async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sender<RecordBatch>, stall: Duration) -> Result<(), Failure> {
+    let Request { session, sql, rows: parameters, .. } = request;
+    let several = parameters.len() > 1;
+    let changes = several && !session.describe(&sql).await.map_err(Failure::Statement)?.gives_rows;
+    // All of the rows change the database, or none does.
+    let transaction = if changes && !session.in_transaction() { Some(session.begin().await.map_err(Failure::Statement)?) } else { None };
+    let (mut begun, mut tags, mut schema): (_, _, Option<SchemaRef>) = (Some(begun), vec![], None);
+    for values in parameters {
+        let mut outcome = session.run_with(&sql, &values).await.map_err(Failure::Statement)?;
+        if let Outcome::Done(tag) = &outcome {
+            tags.push(tag.clone());
+            continue;
+        }
+        let columns = outcome.schema().unwrap_or_else(|| Arc::new(Schema::empty()));
+        if schema.get_or_insert_with(|| columns.clone()) != &columns {
+            let what = "the rows of parameters give results of different columns";
+            return Err(Failure::Statement(Error::new(what).hint("cast the parameters, or give them one at a time")));
+        }
+        if let Some(begun) = begun.take() {
+            // Nobody waits any more: the closed channel of batches ends it.
+            let _ = begun.send(Begun::Rows(columns));
+        }
+        while let Some(batch) = outcome.next().await {
+            let batch = batch.map_err(Failure::Statement)?;
+            metrics::rows(batch.num_rows());
+            match tokio::time::timeout(stall, rows.send(batch)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Failure::Cancelled),
+                Err(_) => {
+                    return Err(Failure::Statement(
+                        Error::new("the client has stopped reading").hint("the server's --stall-timeout is the limit"),
+                    ));
+                }
+            }
+        }
+    }
+    if let Some(transaction) = transaction {
+        transaction.commit().await.map_err(Failure::Statement)?;
+    }
+    if let Some(begun) = begun {
+        let _ = begun.send(Begun::Done(tags));
+    }
+    Ok(())
+}
+
+impl Batches {
+    /// All rows of a statement that nobody reads, so that it ends.
+    pub async fn finish(self) -> Result<u64, Failure> {
+        let mut rows = 0;
+        let mut stream = std::pin::pin!(self.stream());
+        while let Some(batch) = stream.next().await {
+            rows += batch?.num_rows() as u64;
+        }
+        Ok(rows)
+    }
+}
