@@ -1,11 +1,13 @@
-//! One line per scalar function: its name, its value, its slope, and where it holds.
+//! One line per scalar function: its name, its value, its slope, and where it holds; and what a function of the application is.
 //! This room never hears of columns, programs or SQL; it is a handbook page.
 //!
 //! Slopes are written over [`Field`], so the same line gives a number (for the laws) and a program
 //! (for the backward pass, and for derivatives of any order).
 
+mod function;
 mod real;
 
+pub use function::{Arguments, Cotangents, DifferentiableFunction, Function, FunctionType};
 pub use real::Real;
 
 /// What slopes are written in: numbers, or expressions of a program.

@@ -15,6 +15,7 @@ mod difference;
 mod drop;
 mod equal_keys;
 mod explain;
+mod functions;
 mod gradient;
 mod in_lists;
 mod insert;
@@ -36,6 +37,7 @@ mod value;
 mod view;
 
 pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
+pub use crate::scalar::{Arguments, Cotangents, DifferentiableFunction, FunctionType};
 pub use database::{Database, Options};
 pub use outcome::Outcome;
 pub use parameter::Parameter;
@@ -57,6 +59,9 @@ use futures::future::BoxFuture;
 use query::Prepared;
 use std::sync::Arc;
 
+/// What a context is of: the version of a snapshot, and how many functions the application has given.
+type Newest = (i64, usize);
+
 /// One user of a database, with settings, prepared statements and external tables of its own.
 pub struct Session {
     pub(crate) database: Database,
@@ -65,8 +70,8 @@ pub struct Session {
     /// External tables, which end with the session.
     temporary: Arc<Temporary>,
     prepared: Prepared,
-    /// The context of the newest snapshot that a statement has read, until the settings change.
-    latest: std::sync::Mutex<Option<(i64, SessionContext)>>,
+    /// The context of the newest snapshot that a statement has read, until the settings change or functions come.
+    latest: std::sync::Mutex<Option<(Newest, SessionContext)>>,
 }
 
 // The futures of the waist are boxed, so that the library compiles them once and not each program that calls it.
@@ -131,12 +136,13 @@ impl Session {
     pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
         async {
             let snapshot = self.database.storage.snapshot().await?;
-            let known = self.latest().as_ref().filter(|(version, _)| *version == snapshot.version()).map(|(_, context)| context.clone());
+            let newest = (snapshot.version(), self.database.functions.count());
+            let known = self.latest().as_ref().filter(|(of, _)| *of == newest).map(|(_, context)| context.clone());
             let context = match known {
                 Some(context) => context,
                 None => {
                     let context = self.context_of(&snapshot)?;
-                    *self.latest() = Some((snapshot.version(), context.clone()));
+                    *self.latest() = Some((newest, context.clone()));
                     context
                 }
             };
@@ -147,10 +153,16 @@ impl Session {
 
     /// A context that no other statement has.
     fn context_of(&self, snapshot: &Snapshot) -> Result<SessionContext> {
-        catalog::context(&self.settings, snapshot, &self.temporary, None)
+        self.context_without(snapshot, None)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(i64, SessionContext)>> {
+    /// The same, where a view is as if it were not there.
+    fn context_without(&self, snapshot: &Snapshot, hidden: Option<String>) -> Result<SessionContext> {
+        self.database.functions.make_known(&self.settings);
+        catalog::context(&self.settings, snapshot, &self.temporary, hidden)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Newest, SessionContext)>> {
         self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -10,6 +10,7 @@ mod crash;
 mod database;
 mod duckdb;
 mod explain;
+mod functions;
 mod images;
 mod joins;
 mod language;
