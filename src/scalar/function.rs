@@ -1,9 +1,9 @@
 //! Functions that an application brings: their value and their slope, over rows of numbers in double precision.
 
+use super::arguments::{Arguments, Cotangents};
 use crate::error::{Error, Result};
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
 /// The SQL type of an argument or of the result of a [`DifferentiableFunction`].
@@ -53,7 +53,10 @@ impl fmt::Display for FunctionType {
 /// exact queries and, where learnable columns reach its arguments, in TRAIN, RELAX and GRADIENT OF.
 ///
 /// Both methods are given many rows at once, and are called on several threads. What a row gets may depend on the arguments of that row
-/// alone, and must be the same each time. No argument is NULL: where one is, so is the result, and the function is not asked.
+/// alone, and must be the same each time. No argument of a row that counts is NULL: where one is, so is the result.
+///
+/// A result that is infinite, or no number, is one in SQL too; as an objective it ends a run. A function does not panic: that goes on to who
+/// runs the statement, and ends a run.
 ///
 /// ```
 /// use nabladb::{Arguments, Cotangents, Database, DifferentiableFunction, FunctionType, values};
@@ -118,51 +121,6 @@ pub trait DifferentiableFunction: Send + Sync {
     /// cotangent times the slope of that number of the result. `cotangent` is laid out as the result is, `out` as the arguments are, and
     /// all 0 before. In rows whose cotangent is 0 the product counts as 0, whatever is written.
     fn vector_jacobian_product(&self, arguments: Arguments<'_>, cotangent: &[f64], out: Cotangents<'_>);
-}
-
-/// The arguments of a function over some rows: `arguments[0]` is the first one, rows x width, row after row.
-#[derive(Debug, Clone, Copy)]
-pub struct Arguments<'a> {
-    numbers: &'a [f64],
-    starts: &'a [usize],
-    rows: usize,
-}
-
-impl Arguments<'_> {
-    /// How many rows there are.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-}
-
-impl Index<usize> for Arguments<'_> {
-    type Output = [f64];
-
-    fn index(&self, argument: usize) -> &[f64] {
-        &self.numbers[self.starts[argument] * self.rows..self.starts[argument + 1] * self.rows]
-    }
-}
-
-/// The cotangents of a function's arguments over some rows: `cotangents[0]` is that of the first one, rows x width, row after row.
-#[derive(Debug)]
-pub struct Cotangents<'a> {
-    numbers: &'a mut [f64],
-    starts: &'a [usize],
-    rows: usize,
-}
-
-impl Index<usize> for Cotangents<'_> {
-    type Output = [f64];
-
-    fn index(&self, argument: usize) -> &[f64] {
-        &self.numbers[self.starts[argument] * self.rows..self.starts[argument + 1] * self.rows]
-    }
-}
-
-impl IndexMut<usize> for Cotangents<'_> {
-    fn index_mut(&mut self, argument: usize) -> &mut [f64] {
-        &mut self.numbers[self.starts[argument] * self.rows..self.starts[argument + 1] * self.rows]
-    }
 }
 
 /// A function of an application, with what it says of itself. Clones are the same one, and are equal.
@@ -240,12 +198,11 @@ impl Function {
     pub fn pull_back(&self, arguments: &[f64], cotangent: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         let given = self.rows(arguments);
-        let cotangents = Cotangents { numbers: out, starts: &self.0.starts, rows: given.rows };
-        self.0.function.vector_jacobian_product(given, cotangent, cotangents);
+        self.0.function.vector_jacobian_product(given, cotangent, Cotangents::new(out, &self.0.starts, given.rows()));
     }
 
     fn rows<'a>(&'a self, numbers: &'a [f64]) -> Arguments<'a> {
-        Arguments { numbers, starts: &self.0.starts, rows: numbers.len() / self.width() }
+        Arguments::new(numbers, &self.0.starts, numbers.len() / self.width())
     }
 }
 

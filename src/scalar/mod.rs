@@ -4,10 +4,12 @@
 //! Slopes are written over [`Field`], so the same line gives a number (for the laws) and a program
 //! (for the backward pass, and for derivatives of any order).
 
+mod arguments;
 mod function;
 mod real;
 
-pub use function::{Arguments, Cotangents, DifferentiableFunction, Function, FunctionType};
+pub use arguments::{Arguments, Cotangents};
+pub use function::{DifferentiableFunction, Function, FunctionType};
 pub use real::Real;
 
 /// What slopes are written in: numbers, or expressions of a program.

@@ -325,6 +325,29 @@ async fn a_function_is_learned_through_with_batches_and_in_both_precisions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_perturbed_run_asks_a_function_for_values_only() {
+    let (counted, database) = (Counted::default(), Database::in_memory().await.unwrap());
+    database.register_function(counted.clone()).unwrap();
+    let s = database.session().unwrap();
+    run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1); INSERT INTO m DEFAULT VALUES").await;
+    let train = "TRAIN MINIMIZE (SELECT SUM(power(counted(a, 2) - 3, 2)) FROM m) USING adam (learning_rate => 0.05) FOR 100 STEPS";
+    run(&s, &format!("{train} RELAX (estimator => 'perturbed', samples => 8) SEED 2")).await;
+    assert!((number(&s, "SELECT counted(a, 2) FROM m").await - 3.0).abs() < 0.3);
+    assert_eq!(counted.0[1].load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_a_function_ends_the_run_and_keeps_the_database() {
+    let database = Database::in_memory().await.unwrap();
+    let jacobian = |x: &[f64]| if x[0] < 0.0 { panic!("below 0") } else { vec![vec![1.0]] };
+    database.register_function(RowWise { name: "fragile", jacobian, value: |x| vec![x[0]], ..wave() }).unwrap();
+    let s = database.session().unwrap();
+    run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.3); INSERT INTO m DEFAULT VALUES").await;
+    fails(&s, "TRAIN MINIMIZE (SELECT SUM(fragile(a)) FROM m) FOR 100 STEPS", &["a function of the application panicked"]).await;
+    assert_eq!(rows(&s, "SELECT a, (SELECT COUNT(*) FROM nabla.runs) FROM m").await, "0.3|0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn explain_names_a_function_and_where_it_is_computed() {
     let s = known().await;
     run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 2); INSERT INTO m DEFAULT VALUES").await;
