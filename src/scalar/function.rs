@@ -95,7 +95,7 @@ impl fmt::Display for FunctionType {
 /// let session = database.session()?;
 /// assert_eq!(session.run("SELECT decay(6, 3)").await?.value().await?, 0.25.into());
 ///
-/// session.run("CREATE TABLE m (half DOUBLE LEARNABLE DEFAULT 1 CHECK (half > 0.1))").await?;
+/// session.run("CREATE TABLE m (half DOUBLE LEARNABLE DEFAULT 1 CHECK (half >= 0.1))").await?;
 /// session.run("INSERT INTO m DEFAULT VALUES").await?;
 /// let train = "TRAIN MINIMIZE (SELECT AVG(power(decay(s.age, m.half) - s.left, 2)) FROM (VALUES (3.0, 0.5), (6.0, 0.25)) AS s (age, left), m)
 ///              USING adam (learning_rate => 0.1) FOR 300 STEPS";

@@ -302,6 +302,9 @@ async fn what_is_not_there_spoils_no_gradient() {
     ] {
         assert_eq!(slope(rows(&s, &format!("GRADIENT OF ({objective})")).await), -1.25 / 4.0, "{objective}");
     }
+    // Nor does a row whose weight has come to 0, in how much of it there should be.
+    let cold = "GRADIENT OF (SELECT SUM(inverse(t.x * m.a)) FROM t, m WHERE t.x > m.a) RELAX (temperature => 0.001, scale => 'none')";
+    assert_eq!(slope(rows(&s, cold).await), -1.0 / 16.0);
     // What is there must be finite, and the error says what is not.
     fails(&s, "TRAIN MINIMIZE (SELECT SUM(inverse(t.x * m.a)) FROM t, m) FOR 3 STEPS", &["step 1", "inverse(t.x * m.a)"]).await;
 }
