@@ -55,8 +55,8 @@ impl fmt::Display for FunctionType {
 /// Both methods are given many rows at once, and are called on several threads. What a row gets may depend on the arguments of that row
 /// alone, and must be the same each time. No argument of a row that counts is NULL: where one is, so is the result.
 ///
-/// A result that is infinite, or no number, is one in SQL too; as an objective it ends a run. A function does not panic: that goes on to who
-/// runs the statement, and ends a run.
+/// A result that is infinite, or no number, is one in SQL too; as an objective it ends a run. A function does not panic: that goes on to
+/// who runs the statement, and ends a run.
 ///
 /// ```
 /// use nabladb::{Arguments, Cotangents, Database, DifferentiableFunction, FunctionType, values};
@@ -97,7 +97,8 @@ impl fmt::Display for FunctionType {
 ///
 /// session.run("CREATE TABLE m (half DOUBLE LEARNABLE DEFAULT 1 CHECK (half >= 0.1))").await?;
 /// session.run("INSERT INTO m DEFAULT VALUES").await?;
-/// let train = "TRAIN MINIMIZE (SELECT AVG(power(decay(s.age, m.half) - s.left, 2)) FROM (VALUES (3.0, 0.5), (6.0, 0.25)) AS s (age, left), m)
+/// let train = "TRAIN MINIMIZE (SELECT AVG(power(decay(s.age, m.half) - s.left, 2))
+///                              FROM (VALUES (3.0, 0.5), (6.0, 0.25)) AS s (age, left), m)
 ///              USING adam (learning_rate => 0.1) FOR 300 STEPS";
 /// session.train(train, &values![]).await?.finish().await?;
 /// let half = session.parameter("m.half").await?.f64().unwrap()[[0]];
