@@ -28,7 +28,7 @@
 //! | algebra | our own operators and expressions, plain data | scalar buffer | - |
 //! | split | DataFusion plan -> stages; the only border post between the SQL side and the learning side | algebra scalar program buffer | datafusion async_trait futures |
 //! | relaxation | one file per relaxed operator | algebra program scalar buffer | - |
-//! | scalar | one line per scalar function: name, value, slope, where it holds | - | - |
+//! | scalar | one line per scalar function: name, value, slope, where it holds; and what an application's own function is | - | - |
 //! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar buffer | rayon multiversion ndarray |
 //! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | multiversion rand_chacha |
 //! | buffer | numbers in memory, or in files beyond it | - | arrow bytes memmap2 tempfile |
@@ -70,4 +70,5 @@ pub mod table;
 pub mod training;
 
 pub use error::{Error, Result};
+pub use session::{Arguments, Cotangents, DifferentiableFunction, FunctionType};
 pub use session::{Database, Options, Outcome, Parameter, Session, Step, ToValue, TrainHandle, Trained, Training, Transaction, Value};

@@ -10,7 +10,7 @@ pub use order::{Order, Ranking, Running};
 pub use vector::{LAYER_NORM_EPSILON, LEAST_LOGARITHM, Vector};
 
 use crate::buffer::Buffer;
-use crate::scalar::{Binary, Unary};
+use crate::scalar::{Binary, Function, Unary};
 
 /// A live query: stages in order, each reading finished ones. The outputs of the last one are the answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -250,6 +250,12 @@ pub enum Expression {
         arguments: Vec<Expression>,
         label: String,
     },
+    /// A function of the application; `label` is the SQL text.
+    Call {
+        function: Function,
+        arguments: Vec<Expression>,
+        label: String,
+    },
     /// An element of a vector, counted from 0; NULL beyond its end.
     Element(Box<Expression>, usize),
     /// A step function of a live number, in a run whose values are exact: it has no slope of its own.
@@ -420,7 +426,9 @@ impl Expression {
                 a.renumber(f);
                 b.renumber(f);
             }
-            Expression::Vector { arguments: list, .. } | Expression::Coalesce(list) => list.iter_mut().for_each(|e| e.renumber(f)),
+            Expression::Vector { arguments: list, .. } | Expression::Call { arguments: list, .. } | Expression::Coalesce(list) => {
+                list.iter_mut().for_each(|e| e.renumber(f));
+            }
             Expression::Case { branches, otherwise } => {
                 for (p, e) in branches {
                     p.renumber(f);

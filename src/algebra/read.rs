@@ -42,7 +42,9 @@ impl Expression {
                 a.each_input(f);
                 b.each_input(f);
             }
-            Expression::Vector { arguments: list, .. } | Expression::Coalesce(list) => list.iter().for_each(|e| e.each_input(f)),
+            Expression::Vector { arguments: list, .. } | Expression::Call { arguments: list, .. } | Expression::Coalesce(list) => {
+                list.iter().for_each(|e| e.each_input(f));
+            }
             Expression::Case { branches, otherwise } => {
                 for (p, e) in branches {
                     p.each_input(f);

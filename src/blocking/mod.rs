@@ -19,7 +19,7 @@
 //! Within `async` code, use the crate's own [`Database`](crate::Database): waiting there panics, as tokio does.
 
 use crate::error::{Error, Result};
-use crate::session::{self, Options, Parameter, Step, TrainHandle, Trained, Value};
+use crate::session::{self, DifferentiableFunction, Options, Parameter, Step, TrainHandle, Trained, Value};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::StreamExt;
@@ -62,6 +62,14 @@ impl Database {
         let failed = |e| Error::new(format!("threads cannot be started: {e}"));
         let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build().map_err(failed)?;
         Ok(Self { inner: runtime.block_on(session::Database::open_with(options))?, runtime: Arc::new(runtime) })
+    }
+
+    /// Gives all sessions of this database a function, from their next statement on.
+    ///
+    /// # Errors
+    /// As [`session::Database::register_function`].
+    pub fn register_function(&self, function: impl DifferentiableFunction + 'static) -> Result<()> {
+        self.inner.register_function(function)
     }
 
     /// A new session.

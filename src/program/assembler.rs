@@ -257,6 +257,22 @@ impl<'a> Assembler<'a> {
             Op::Convolve(by, part, a, b) => Action::Convolve(by, part, self.operand(a), self.operand(b)),
             Op::Pick(by, key, x) => Action::Pick(by, self.operand(key), self.operand(x)),
             Op::Place(by, key, x) => Action::Place(by, self.operand(key), self.operand(x)),
+            Op::Concat(a, b) => {
+                inner = width(a);
+                Action::Concat(self.operand(a), self.operand(b))
+            }
+            Op::Slice(x, start) => {
+                inner = width(x);
+                Action::Slice(self.operand(x), start)
+            }
+            Op::Call(callee, x) => {
+                inner = width(x);
+                Action::Call(callee, self.operand(x))
+            }
+            Op::PullBack(callee, x, cotangent) => {
+                inner = width(cotangent);
+                Action::PullBack(callee, self.operand(x), self.operand(cotangent))
+            }
             Op::Constant(_)
             | Op::Setting(_)
             | Op::Parameter(_)

@@ -325,7 +325,7 @@ impl<R: Lanes> Block<R> {
 
     pub fn bytes(&self) -> usize {
         let of = |work: &Work<R>| match work {
-            Work::Pass(workspace) => workspace.numbers() * size_of::<R>(),
+            Work::Pass(workspace) => workspace.numbers() * size_of::<R>() + workspace.calls.bytes(),
             Work::Segments(share) => share.bytes() + share.out.numbers.len() * size_of::<R>(),
         };
         self.works.iter().map(of).sum()

@@ -230,6 +230,19 @@ fn adjoints(graph: &Graph, value: Value, adjoint: Value) -> Vec<(Value, Value)> 
         }
         Op::Pick(by, key, x) => vec![(x, graph.place(by, key, adjoint))],
         Op::Place(by, key, x) => vec![(x, graph.pick(by, key, adjoint))],
+        Op::Concat(a, b) => {
+            let (first, second) = (graph.width(a), graph.width(b));
+            vec![(a, graph.slice(adjoint, 0, first)), (b, graph.slice(adjoint, first, second))]
+        }
+        Op::Slice(v, start) => {
+            let zeros = |width: usize| graph.spread(graph.number(0.0), width);
+            let (before, end) = (start as usize, start as usize + node.width as usize);
+            let after = graph.width(v) - end;
+            let from_start = if before > 0 { graph.concat(zeros(before), adjoint) } else { adjoint };
+            vec![(v, if after > 0 { graph.concat(from_start, zeros(after)) } else { from_start })]
+        }
+        Op::Call(callee, x) => vec![(x, graph.pull_back(callee, x, adjoint))],
+        Op::PullBack(..) => unreachable!("an objective has no gradients in it"),
         Op::Gather(x, index) => vec![(x, graph.segment_sum(adjoint, index))],
         Op::SegmentSum(x, index) if graph.domain_of(x) == ONE => {
             let (child, _) = graph.ends(index);
@@ -254,6 +267,7 @@ fn is_unbounded(op: Op) -> bool {
         Op::Unary(f, _) => !bounded(f),
         Op::Binary(f, ..) => matches!(f, Binary::Divide | Binary::Power),
         Op::Segment(segment, _) => segment.can_be_infinite(),
+        Op::Call(..) => true,
         _ => false,
     }
 }

@@ -6,7 +6,7 @@ use super::index::Rows;
 pub(super) use super::op::Op;
 use super::pooling::Pooling;
 use crate::buffer::Buffer;
-use crate::scalar::{Binary, Field, Unary};
+use crate::scalar::{Binary, Field, Function, Unary};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -65,6 +65,8 @@ pub(super) struct Nodes {
     /// Indices that are two others, one after the other.
     pub composed: HashMap<(Index, Index), Index>,
     pub labels: HashMap<Value, Arc<str>>,
+    /// Functions of the application, by their number.
+    pub functions: Vec<Function>,
     /// Whether a node depends on anything that changes between steps.
     pub live: Vec<bool>,
     /// The value of each setting.
@@ -419,7 +421,7 @@ impl Graph {
     }
 
     /// The one domain other than [`ONE`] that the operands lie over.
-    fn meet(&self, values: &[Value]) -> Domain {
+    pub(super) fn meet(&self, values: &[Value]) -> Domain {
         values.iter().map(|&v| self.domain_of(v)).fold(ONE, |met, domain| {
             assert!(met == ONE || domain == ONE || met == domain, "operands lie over one domain");
             if met == ONE { domain } else { met }
@@ -427,7 +429,7 @@ impl Graph {
     }
 
     /// When all operands are spread by one gather (or are the same for all rows), computes over the fewer rows first.
-    fn over_gathers(&self, operands: &[Value], make: impl Fn(&Graph, &[Value]) -> Value) -> Option<Value> {
+    pub(super) fn over_gathers(&self, operands: &[Value], make: impl Fn(&Graph, &[Value]) -> Value) -> Option<Value> {
         let mut through = None;
         let mut parents = Vec::with_capacity(operands.len());
         for &operand in operands {

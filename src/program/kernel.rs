@@ -1,6 +1,7 @@
 //! The loops: each instruction over one chunk of rows, plain enough for the compiler to vectorize,
 //! compiled for several instruction sets and chosen when the program runs. Same arithmetic in each.
 
+use super::call::Calls;
 use super::element::Element;
 use super::graph::Index;
 use super::map::compute;
@@ -72,6 +73,7 @@ pub(super) struct Workspace<R> {
     pub stores: Vec<Store<R>>,
     pub sums: Vec<Sum<R>>,
     pub planes: Planes<R>,
+    pub calls: Calls,
     /// While a program is profiled, what each instruction of the pass has taken, and its tiles at the end.
     pub spent: Vec<Spent>,
     /// Columns that elementwise instructions read, gathered when the rows are listed.
@@ -104,6 +106,7 @@ impl<R: Element> Workspace<R> {
                 })
                 .collect(),
             spent: vec![],
+            calls: Calls::new(pass, &memory.functions, lanes),
             planes: Planes::new(pass.tile.as_ref().unwrap_or(&Tile::default()), lanes),
             parents: pass.indices().into_iter().map(|index| (index, vec![0; lanes].into_boxed_slice())).collect(),
             scratch: columns.into_iter().map(|o| (o, numbers(width(&o) * lanes))).collect(),

@@ -50,6 +50,7 @@ impl<R: kernel::Lanes> Machine<R> {
             places: vec![Place::Nowhere; nodes.nodes.len()],
             widths: nodes.nodes.iter().map(|n| n.width).collect(),
             indices: nodes.indices.iter().map(|i| i.rows.clone().into()).collect(),
+            functions: nodes.functions.clone(),
             spilled: vec![],
         };
         let in_files = |(number, info): (usize, &IndexInfo)| {

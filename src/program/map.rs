@@ -1,6 +1,7 @@
 //! `map`: each operation over the rows of a chunk, elementwise or vector by vector.
 //! Its adjoint is again a map.
 
+use super::call;
 use super::element::Element;
 use super::kernel::Workspace;
 use super::loops::{add_scaled, dot, four_dots, sum};
@@ -151,6 +152,22 @@ pub(super) fn compute<R: Element>(
                 by.pick(key.row(lane), x.row(lane), o);
             }
         }
+        Action::Concat(a, b) => {
+            let (a, b) = (vectors(w, view, chunk, a, inner), vectors(w, view, chunk, b, width - inner));
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                let (first, second) = o.split_at_mut(inner);
+                first.copy_from_slice(a.row(lane));
+                second.copy_from_slice(b.row(lane));
+            }
+        }
+        Action::Slice(v, start) => {
+            let (v, start) = (vectors(w, view, chunk, v, inner), start as usize);
+            for (lane, o) in out.chunks_exact_mut(width).enumerate() {
+                o.copy_from_slice(&v.row(lane)[start..start + width]);
+            }
+        }
+        Action::Call(callee, arguments) => call::value(w, view, chunk, callee, arguments, out),
+        Action::PullBack(callee, arguments, cotangent) => call::pull_back(w, view, chunk, callee, [arguments, cotangent], out),
         Action::Place(by, key, x) => {
             let small = by.output().iter().product();
             let (key, x) = (vectors(w, view, chunk, key, by.image_width()), vectors(w, view, chunk, x, small));

@@ -5,6 +5,7 @@ use super::graph::{Domain, Index, Slot, Value};
 use super::index::Lookup;
 use super::reduce::Sum;
 use crate::buffer::Buffer;
+use crate::scalar::Function;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(super) struct Memory<R> {
     pub places: Vec<Place>,
     pub widths: Vec<u32>,
     pub indices: Vec<Lookup>,
+    /// Functions of the application, by their number.
+    pub functions: Vec<Function>,
     /// What lies in files, by the domain that it has a row for each row of.
     pub spilled: Vec<(Domain, Spilled)>,
 }

@@ -6,6 +6,7 @@
 //! | primitive | adjoint |
 //! |---|---|
 //! | `map` (elementwise functions, inner products, matrix products, convolutions) | `map` |
+//! | `call` (a function of the application) | `pull_back`, see `call` |
 //! | `pick` (the greatest pixel of each window) | `place`, see `pooling` |
 //! | `gather` (parent row -> child row) | `segment_sum` |
 //! | `segment_sum` (child rows -> parent row), `total` (all rows -> one) | `gather`, broadcast |
@@ -15,6 +16,7 @@ mod alignment;
 mod assembler;
 mod between;
 mod block;
+mod call;
 mod convolution;
 mod element;
 mod factorize;

@@ -1,5 +1,6 @@
 //! The operations of a program: what a value is computed by, from which others.
 
+use super::call::Callee;
 use super::convolution::{Convolution, Part};
 use super::graph::{Domain, Index, Slot, Value};
 use super::pooling::Pooling;
@@ -39,6 +40,12 @@ pub(super) enum Op {
     /// The pixels of an image, or the places of a smaller one in it, where the first operand is greatest; that one has no gradient.
     Pick(Pooling, Value, Value),
     Place(Pooling, Value, Value),
+    /// Two vectors one after the other, and the numbers of a vector from one on.
+    Concat(Value, Value),
+    Slice(Value, u32),
+    /// A function of its arguments, which are one vector; and from these and the cotangent of the result, the cotangents of the arguments.
+    Call(Callee, Value),
+    PullBack(Callee, Value, Value),
     Gather(Value, Index),
     /// Sum over the child rows of each parent row.
     SegmentSum(Value, Index),
@@ -61,6 +68,8 @@ impl Op {
             | Op::Greatest(x)
             | Op::Detach(x)
             | Op::Spread(x)
+            | Op::Slice(x, _)
+            | Op::Call(_, x)
             | Op::Gather(x, _)
             | Op::SegmentSum(x, _)
             | Op::Total(x, _) => (Some(x), None, None),
@@ -71,6 +80,8 @@ impl Op {
             | Op::MatTransVec(a, b)
             | Op::Outer(a, b)
             | Op::Convolve(_, _, a, b)
+            | Op::Concat(a, b)
+            | Op::PullBack(_, a, b)
             | Op::Pick(_, a, b)
             | Op::Place(_, a, b) => (Some(a), Some(b), None),
             Op::Select(m, a, b) => (Some(m), Some(a), Some(b)),
@@ -80,8 +91,9 @@ impl Op {
 
     /// Whether it reads vectors where they lie.
     pub(super) fn reads_vectors(self) -> bool {
-        use Op::{Convolve, Dot, MatTransVec, MatVec, Outer, Pick, Place, Scale};
-        matches!(self, Dot(..) | Scale(..) | MatVec(..) | MatTransVec(..) | Outer(..) | Convolve(..) | Pick(..) | Place(..))
+        use Op::*;
+        let products = matches!(self, Dot(..) | Scale(..) | MatVec(..) | MatTransVec(..) | Outer(..));
+        products || matches!(self, Convolve(..) | Pick(..) | Place(..) | Concat(..) | Slice(..) | Call(..) | PullBack(..))
     }
 
     pub(super) fn is_leaf(self) -> bool {

@@ -346,9 +346,9 @@ impl<'g> Plan<'g> {
     }
 }
 
-/// Whether an operation goes over a vector for each number that it gives.
+/// Whether an operation goes over a vector for each number that it gives, or for a time that only the application knows.
 fn goes_over_vectors(op: Op) -> bool {
-    matches!(op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_))
+    matches!(op, Op::Dot(..) | Op::MatVec(..) | Op::MatTransVec(..) | Op::Sum(_) | Op::Call(..) | Op::PullBack(..))
 }
 
 /// Whether it takes longer to compute a value than to read it while it is near.

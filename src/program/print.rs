@@ -2,7 +2,8 @@
 
 use super::kernel::Lanes;
 use super::machine::Machine;
-use super::schedule::Stage;
+use super::schedule::{Action, Instruction, Stage};
+use crate::scalar::Function;
 use std::fmt;
 
 impl<R: Lanes> fmt::Display for Machine<R> {
@@ -15,12 +16,28 @@ impl<R: Lanes> fmt::Display for Machine<R> {
                     Stage::Pass(pass) => {
                         writeln!(f, "pass over {}, {} registers", self.domain_name(pass.domain), pass.registers.len())?;
                         for instruction in &pass.instructions {
-                            writeln!(f, "  {instruction:?}")?;
+                            writeln!(f, "  {}", printed(instruction, &self.memory().functions))?;
                         }
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// An instruction, with the names of the functions that it calls.
+pub(super) fn printed(instruction: &Instruction, functions: &[Function]) -> String {
+    let shown = |name: &str, operands: String, into: u32, width: u32| {
+        format!("Compute {{ action: {name}({operands}), into: {into}, width: {width} }}")
+    };
+    match *instruction {
+        Instruction::Compute { action: Action::Call(callee, x), into, width, .. } => {
+            shown("Call", format!("{}, {x:?}", callee.of(functions).name()), into, width)
+        }
+        Instruction::Compute { action: Action::PullBack(callee, x, cotangent), into, width, .. } => {
+            shown("PullBack", format!("{}, {x:?}, {cotangent:?}", callee.of(functions).name()), into, width)
+        }
+        _ => format!("{instruction:?}"),
     }
 }

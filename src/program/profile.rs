@@ -4,6 +4,7 @@ use super::block::Work;
 use super::kernel::Lanes;
 use super::machine::Machine;
 use super::memory::Memory;
+use super::print::printed;
 use super::schedule::{Action, Instruction, Operand, Pass, Stage, Term};
 use crate::scalar::Unary;
 use multiversion::multiversion;
@@ -103,7 +104,7 @@ impl<R: Lanes> Machine<R> {
                             })
                         };
                         for (at, instruction) in pass.instructions.iter().enumerate() {
-                            all.push(entry(format!("{instruction:?}"), of(at), cost(instruction, self.memory())));
+                            all.push(entry(printed(instruction, &self.memory().functions), of(at), cost(instruction, self.memory())));
                         }
                         if let Some(tile) = &pass.tile {
                             let widths = tile.products.iter().map(|p| p.width).chain(tile.sums.iter().map(|s| s.width));
@@ -149,7 +150,9 @@ fn operations(instruction: &Instruction) -> usize {
         Instruction::Compute { action, width, inner, .. } => {
             let (width, inner) = (width as usize, inner as usize);
             match action {
-                Action::Load(_) | Action::Spread(_) | Action::Pick(..) | Action::Place(..) => 0,
+                Action::Load(_) | Action::Spread(_) | Action::Pick(..) | Action::Place(..) | Action::Concat(..) | Action::Slice(..) => 0,
+                // What the application's code does is not known.
+                Action::Call(..) | Action::PullBack(..) => 0,
                 Action::Unary(function, _) => width * of(function),
                 Action::Binary(..) | Action::Select(..) | Action::Scale(..) | Action::Outer(..) => width,
                 Action::Degree(function, ..) => width * (2 + of(function)),

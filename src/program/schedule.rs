@@ -1,5 +1,6 @@
 //! What a compiled program is made of: strips of stages, passes of instructions, and where each reads and leaves its numbers.
 
+use super::call::Callee;
 use super::convolution::{Convolution, Part};
 use super::graph::{Domain, Graph, Index, Value};
 use super::pooling::Pooling;
@@ -51,6 +52,12 @@ pub(super) enum Action {
     Convolve(Convolution, Part, Operand, Operand),
     Pick(Pooling, Operand, Operand),
     Place(Pooling, Operand, Operand),
+    /// Two vectors one after the other, the first of `inner` numbers.
+    Concat(Operand, Operand),
+    /// The numbers of a vector from one on.
+    Slice(Operand, u32),
+    Call(Callee, Operand),
+    PullBack(Callee, Operand, Operand),
 }
 
 /// What a sum adds up for each row.
@@ -98,6 +105,8 @@ impl Action {
     pub fn operands(self) -> Vec<Operand> {
         match self {
             Action::Load(a) | Action::Unary(_, a) | Action::Sum(a) | Action::Greatest(a) | Action::Spread(a) => vec![a],
+            Action::Slice(a, _) | Action::Call(_, a) => vec![a],
+            Action::Concat(a, b) | Action::PullBack(_, a, b) => vec![a, b],
             Action::Binary(_, a, b) | Action::Dot(a, b) | Action::Scale(a, b) => vec![a, b],
             Action::MatVec(a, b) | Action::MatTransVec(a, b) | Action::Outer(a, b) => vec![a, b],
             Action::Convolve(_, _, a, b) | Action::Pick(_, a, b) | Action::Place(_, a, b) => vec![a, b],

@@ -5,7 +5,7 @@ mod case;
 use super::convolution::Part;
 use super::*;
 use crate::buffer::Buffer;
-use crate::scalar::{Binary, Unary};
+use crate::scalar::{Arguments, Binary, Cotangents, DifferentiableFunction, Function, FunctionType, Unary};
 pub(super) use case::numbers;
 use case::{Case, columns};
 use std::sync::Arc;
@@ -328,7 +328,7 @@ fn every_map_primitive_is_linear_in_its_adjoint() {
     assert_eq!(sizes, [36, 40, 27]);
     let small = over_an_image().1.output().iter().product();
     // The widths of x and a, and of A x.
-    let makes: [(&str, usize, usize, usize, Make); 18] = [
+    let makes: [(&str, usize, usize, usize, Make); 22] = [
         ("gather", 1, 1, 1, |g, x, _, i| g.gather(x, i)),
         ("segment_sum", 1, 1, 1, |g, x, _, i| g.gather(g.segment_sum(g.gather(x, i), i), i)),
         ("products summed by parent", 1, 1, 1, |g, x, a, i| g.gather(g.segment_sum(g.multiply(g.gather(x, i), a), i), i)),
@@ -337,6 +337,10 @@ fn every_map_primitive_is_linear_in_its_adjoint() {
         ("scale", 1, 3, 3, |g, x, a, i| g.scale(g.gather(x, i), a)),
         ("spread", 1, 1, 3, |g, x, _, i| g.spread(g.gather(x, i), 3)),
         ("sum", 3, 1, 1, |g, x, _, i| g.sum(g.gather(x, i))),
+        ("concat", 3, 2, 5, |g, x, a, i| g.concat(g.gather(x, i), a)),
+        ("concat after", 1, 2, 3, |g, x, a, i| g.concat(a, g.gather(x, i))),
+        ("slice", 5, 1, 2, |g, x, _, i| g.slice(g.gather(x, i), 2, 2)),
+        ("slice at the end", 5, 1, 1, |g, x, _, i| g.slice(g.gather(x, i), 4, 1)),
         ("mat_vec", 6, 3, 2, |g, x, a, i| g.mat_vec(g.gather(x, i), a)),
         ("mat_trans_vec", 6, 3, 2, |g, x, a, i| g.mat_trans_vec(g.gather(x, i), a)),
         ("convolve a kernel", kernel, image, output, |g, x, a, i| g.convolve(over_an_image().0, g.gather(x, i), a)),
@@ -417,6 +421,65 @@ fn sums_of_one_pass_that_are_added_are_one_sum() {
         assert!(fourth || sums == 1, "{sums} columns of sums");
         Case { graph, parameters: vec![(x, 11 * width)], residuals, objective }.check("joint sums");
     }
+}
+
+/// (a . b) c of two vectors of 3 and a number, and a itself.
+struct Product;
+
+impl DifferentiableFunction for Product {
+    fn name(&self) -> &str {
+        "product"
+    }
+    fn arguments(&self) -> Vec<FunctionType> {
+        vec![FunctionType::DoubleArray(3), FunctionType::Double, FunctionType::DoubleArray(3)]
+    }
+    fn result(&self) -> FunctionType {
+        FunctionType::DoubleArray(2)
+    }
+    fn value(&self, arguments: Arguments, out: &mut [f64]) {
+        for (row, out) in out.chunks_exact_mut(2).enumerate() {
+            let (a, c, b) = (&arguments[0][3 * row..], arguments[1][row], &arguments[2][3 * row..]);
+            out[0] = (0..3).map(|i| a[i] * b[i]).sum::<f64>() * c;
+            out[1] = a[0] * a[1] * a[2];
+        }
+    }
+    fn vector_jacobian_product(&self, arguments: Arguments, cotangent: &[f64], mut out: Cotangents) {
+        for (row, cotangent) in cotangent.chunks_exact(2).enumerate() {
+            let (a, c, b) = (&arguments[0][3 * row..], arguments[1][row], &arguments[2][3 * row..]);
+            for i in 0..3 {
+                out[0][3 * row + i] = cotangent[0] * b[i] * c + cotangent[1] * a[(i + 1) % 3] * a[(i + 2) % 3];
+                out[1][row] += cotangent[0] * a[i] * b[i];
+                out[2][3 * row + i] = cotangent[0] * a[i] * c;
+            }
+        }
+    }
+}
+
+#[test]
+fn functions_of_the_application_have_the_gradients_of_their_values() {
+    let function = Function::new(Product).expect("it can be called");
+    let case = |rows: usize| {
+        let graph = Graph::new();
+        let (d, users) = (graph.domain("rows", rows), graph.domain("users", 31));
+        let i = graph.index(d, users, index(rows, 31, 5));
+        let (u, scale) = (graph.parameter(0, users, 3), graph.parameter(1, ONE, 1));
+        let of_rows = graph.call(&function, &[graph.gather(u, i), graph.residual(0, d, 1), graph.residual(1, d, 3)]);
+        // Of the few rows, and again of what it gave.
+        let of_users = graph.call(&function, &[u, scale, u]);
+        let both = graph.add(of_rows, graph.gather(of_users, i));
+        let objective = graph.divide(graph.total(graph.dot(both, both), d), graph.number(rows as f64));
+        let residuals = columns(vec![numbers(9, rows), numbers(8, rows * 3)]);
+        Case { graph, parameters: vec![(u, 31 * 3), (scale, 1)], residuals, objective }
+    };
+    for rows in [1, 3, 100, 70_000] {
+        case(rows.max(2)).check("a function of the application");
+    }
+    let case = case(1000);
+    for (wide, single) in case.answer::<f64>().into_iter().zip(case.answer::<f32>()) {
+        assert!((wide - single).abs() <= 1e-4 * wide.abs().max(1e-2), "{wide} {single}");
+    }
+    let printed = case.machine().to_string();
+    assert!(printed.contains("action: Call(product, ") && printed.contains("action: PullBack(product, "), "{printed}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 let known: Vec<_> = arguments.iter().map(|a| self.dimensions_of(a)).collect();
                 dimensions_after(*f, &known)
             }
+            Expression::Call { function, .. } => Some(function.result().dimensions()),
             Expression::Element(x, _) => self.dimensions_of(x).map(|shape| shape.get(1..).unwrap_or_default().to_vec()),
             Expression::Coalesce(list) => list.iter().find_map(|x| self.dimensions_of(x)),
             Expression::Case { branches, otherwise } => {

@@ -35,6 +35,7 @@ impl<R: Lanes> Workplace<'_, R> {
                 Number { value: graph.binary(*f, a, b), presence }
             }
             Expression::Vector { function, arguments, label } => self.vector(*function, arguments, label),
+            Expression::Call { function, arguments, label } => self.call(function, arguments, label),
             Expression::Element(x, place) => {
                 let (shape, x) = (self.dimensions_of(x), self.numeric(x));
                 self.element(x, &shape.unwrap_or_default(), *place)

@@ -14,6 +14,7 @@ mod dictionary;
 mod dimensions;
 mod expression;
 mod extremum;
+mod function;
 mod image;
 mod laws;
 mod logic;

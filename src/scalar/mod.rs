@@ -1,11 +1,15 @@
-//! One line per scalar function: its name, its value, its slope, and where it holds.
+//! One line per scalar function: its name, its value, its slope, and where it holds; and what a function of the application is.
 //! This room never hears of columns, programs or SQL; it is a handbook page.
 //!
 //! Slopes are written over [`Field`], so the same line gives a number (for the laws) and a program
 //! (for the backward pass, and for derivatives of any order).
 
+mod arguments;
+mod function;
 mod real;
 
+pub use arguments::{Arguments, Cotangents};
+pub use function::{DifferentiableFunction, Function, FunctionType};
 pub use real::Real;
 
 /// What slopes are written in: numbers, or expressions of a program.

@@ -1,8 +1,10 @@
 //! A database, which sessions are opened of.
 
 use super::Session;
+use super::functions::Functions;
 use super::query::{self, Prepared};
 use crate::error::{Error, Result};
+use crate::scalar::{DifferentiableFunction, Function};
 use crate::storage::{self, Access};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -40,6 +42,8 @@ pub struct Database {
     pub(super) writing: Arc<Mutex<()>>,
     /// The number of the last run that began here.
     pub(super) runs: Arc<Mutex<i64>>,
+    /// What the application has given.
+    pub(super) functions: Functions,
     memory_limit: Option<usize>,
 }
 
@@ -71,7 +75,9 @@ impl Database {
                 }
                 None => storage::Database::temporary().await?,
             };
-            Ok(Self { storage: Arc::new(storage), writing: Arc::default(), runs: Arc::default(), memory_limit: options.memory_limit })
+            let storage = Arc::new(storage);
+            let (writing, runs, functions) = (Arc::default(), Arc::default(), Functions::default());
+            Ok(Self { storage, writing, runs, functions, memory_limit: options.memory_limit })
         }
         .boxed()
     }
@@ -91,6 +97,15 @@ impl Database {
     /// Waits until a commit that is under way is done.
     pub async fn finish(&self) {
         drop(self.writing.lock().await);
+    }
+
+    /// Gives all sessions of this database a function, from their next statement on. The database does not keep it: an application gives
+    /// its functions again whenever it opens the database.
+    ///
+    /// # Errors
+    /// A function of this name exists already; the name is no name of a function in SQL; there are no arguments; a vector has no elements.
+    pub fn register_function(&self, function: impl DifferentiableFunction + 'static) -> Result<()> {
+        self.functions.add(Function::new(function)?, &query::settings(self.memory_limit)?)
     }
 
     /// Where its files lie.

@@ -16,6 +16,7 @@ mod difference;
 mod drop;
 mod equal_keys;
 mod explain;
+mod functions;
 mod gradient;
 mod in_lists;
 mod insert;
@@ -38,6 +39,7 @@ mod value;
 mod view;
 
 pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
+pub use crate::scalar::{Arguments, Cotangents, DifferentiableFunction, FunctionType};
 pub use database::{Database, Options};
 pub use describe::{Description, Table};
 pub use outcome::Outcome;
@@ -61,6 +63,9 @@ use futures::future::BoxFuture;
 use query::Prepared;
 use std::sync::Arc;
 
+/// What a context is of: a snapshot, and how many functions the application has given.
+type Newest = (Snapshot, usize);
+
 /// One user of a database, with settings, prepared statements and external tables of its own.
 pub struct Session {
     pub(crate) database: Database,
@@ -69,8 +74,8 @@ pub struct Session {
     /// External tables, which end with the session.
     temporary: Arc<Temporary>,
     prepared: Prepared,
-    /// The context of the newest snapshot that a statement has read, until the settings change.
-    latest: std::sync::Mutex<Option<(Snapshot, SessionContext)>>,
+    /// The context of the newest snapshot that a statement has read, until the settings change or functions come.
+    latest: std::sync::Mutex<Option<(Newest, SessionContext)>>,
     transaction: std::sync::Mutex<Option<Arc<transaction::Open>>>,
 }
 
@@ -146,12 +151,14 @@ impl Session {
     pub fn context(&self) -> BoxFuture<'_, Result<(SessionContext, Snapshot)>> {
         async {
             let snapshot = self.snapshot().await?;
-            let known = self.latest().as_ref().filter(|(known, _)| known.is(&snapshot)).map(|(_, context)| context.clone());
+            let functions = self.database.functions.count();
+            let is_newest = |(of, count): &Newest| of.is(&snapshot) && *count == functions;
+            let known = self.latest().as_ref().filter(|(newest, _)| is_newest(newest)).map(|(_, context)| context.clone());
             let context = match known {
                 Some(context) => context,
                 None => {
                     let context = self.context_of(&snapshot)?;
-                    *self.latest() = Some((snapshot.clone(), context.clone()));
+                    *self.latest() = Some(((snapshot.clone(), functions), context.clone()));
                     context
                 }
             };
@@ -162,10 +169,16 @@ impl Session {
 
     /// A context that no other statement has.
     fn context_of(&self, snapshot: &Snapshot) -> Result<SessionContext> {
-        catalog::context(&self.settings, snapshot, &self.temporary, None)
+        self.context_without(snapshot, None)
     }
 
-    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Snapshot, SessionContext)>> {
+    /// The same, where a view is as if it were not there.
+    fn context_without(&self, snapshot: &Snapshot, hidden: Option<String>) -> Result<SessionContext> {
+        self.database.functions.make_known(&self.settings);
+        catalog::context(&self.settings, snapshot, &self.temporary, hidden)
+    }
+
+    fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Newest, SessionContext)>> {
         self.latest.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

@@ -74,7 +74,7 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str, fate: Ar
             Some(News::End(learned)) => Some((run.end(learned).await.map_err(Into::into), None)),
             None => {
                 let error = Error::new("the training thread stopped without a word");
-                Some((Err(error.hint("this is a defect of the engine: please report the query").into()), None))
+                Some((Err(error.hint("a function of the application panicked; if it has none, this is a defect of the engine: please report the query").into()), None))
             }
         }
     });

@@ -1,6 +1,6 @@
 //! CREATE VIEW: a query is kept as SQL text, once it has been planned.
 
-use super::catalog::{self, MAIN};
+use super::catalog::MAIN;
 use super::{Outcome, Session, kept, query};
 use crate::error::{Error, Result};
 use crate::grammar::{self, Kind};
@@ -31,7 +31,7 @@ pub(super) async fn create_view(session: &Session, create: &CreateView, text: &s
     }
     let sql = renamed(create);
     // Without the view that it replaces, so that no view reads itself.
-    let context = catalog::context(&session.settings, &snapshot, &session.temporary, Some(name.clone()))?;
+    let context = session.context_without(&snapshot, Some(name.clone()))?;
     query::plan(&context, &PlainStatement::Statement(Box::new(SqlStatement::Query(create.query.clone())))).await?;
     let kept = grammar::statements(&sql).next().unwrap_or_else(|| Err(Error::new("the view has no query")))?;
     let Kind::Plain(kept) = &kept.kind else { return Err(Error::new("a view is a query")) };

@@ -4,7 +4,7 @@ use super::image;
 use super::relation::{self, Live, Relation, Slot, place, place_of};
 use super::rows::number;
 use super::subquery::{Call, Kind, call_given_back};
-use super::{Splitter, column};
+use super::{Splitter, column, user_function};
 use crate::algebra::{Aggregate, Comparison, Expression, Grouping, Output, OutputValue, Predicate, Vector};
 use crate::error::{Error, Result, both};
 use crate::scalar::{Binary, Slope, Unary};
@@ -158,6 +158,10 @@ impl Splitter<'_> {
         if let Some((call, [])) = Call::of(e) {
             let relation = self.alone(&call.plan)?;
             return self.one_row(relation, input, place_of(&call.plan));
+        }
+        if let Some(f) = user_function::of(&function.func) {
+            let arguments = function.args.iter().map(|x| self.number(x, schema, input)).collect::<Result<Vec<_>>>()?;
+            return Ok(Expression::Call { function: f.clone(), arguments, label: relation::text(e) });
         }
         let name = function.func.name();
         let shape = (name, function.args.as_slice());

@@ -36,6 +36,7 @@ mod rows;
 mod set;
 mod subquery;
 mod table;
+pub mod user_function;
 mod window;
 
 pub use answer::{AnswerColumn, AnswerKey, AnswerRows, Part};

@@ -76,12 +76,17 @@ pub const SHAPES: &[Shape] = &[
     Shape { seed: 8, rows: 12, x: 1.0, z: 1.0, nulls: 100 },
 ];
 
-/// `r` with NULLs, groups of many sizes (one row, no row), `s`, learnable rows `e`, and the model `m`.
 pub async fn database(shape: Shape) -> Session {
     let s = session().await;
+    fill(&s, shape).await;
+    s
+}
+
+/// `r` with NULLs, groups of many sizes (one row, no row), `s`, learnable rows `e`, and the model `m`.
+pub async fn fill(s: &Session, shape: Shape) {
     let mut random = Random(shape.seed);
     run(
-        &s,
+        s,
         "CREATE TABLE r (id BIGINT, k BIGINT, g BIGINT, x DOUBLE, y DOUBLE, z DOUBLE, truth BOOLEAN);
          CREATE TABLE s (k BIGINT, u DOUBLE, v DOUBLE);
          CREATE TABLE e (id BIGINT, w DOUBLE LEARNABLE, v DOUBLE[4] LEARNABLE);
@@ -105,7 +110,7 @@ pub async fn database(shape: Shape) -> Session {
                     .collect();
             let _ = write!(values, "{}({id}, {})", if id > 0 { ", " } else { "" }, fields.join(", "));
         }
-        run(&s, &format!("INSERT INTO r VALUES {values}")).await;
+        run(s, &format!("INSERT INTO r VALUES {values}")).await;
     }
     let mut values = vec![];
     for k in 0..5 {
@@ -115,16 +120,15 @@ pub async fn database(shape: Shape) -> Session {
         }
     }
     if !values.is_empty() {
-        run(&s, &format!("INSERT INTO s VALUES {}", values.join(", "))).await;
+        run(s, &format!("INSERT INTO s VALUES {}", values.join(", "))).await;
     }
     for id in 0..6 {
         let v: Vec<String> = (0..4).map(|_| format!("{:e}", random.real())).collect();
-        run(&s, &format!("INSERT INTO e VALUES ({id}, {:e}, [{}])", random.real(), v.join(", "))).await;
+        run(s, &format!("INSERT INTO e VALUES ({id}, {:e}, [{}])", random.real(), v.join(", "))).await;
     }
     // Dyadic, so that the rounding of sums with whole numbers is no tie.
     let a = shape.x * if shape.x == 1.0 { 0.15625 } else { 0.125 };
-    run(&s, &format!("INSERT INTO m VALUES (1, {a:e}, 0.84375, -0.6875)")).await;
-    s
+    run(s, &format!("INSERT INTO m VALUES (1, {a:e}, 0.84375, -0.6875)")).await;
 }
 
 /// Coldest is exact: the relaxed objective goes to the exact one. Returns whether there was something to compare.

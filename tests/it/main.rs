@@ -11,6 +11,7 @@ mod database;
 mod duckdb;
 mod explain;
 mod flight;
+mod functions;
 mod images;
 mod joins;
 mod language;
