@@ -19,7 +19,7 @@
 //! |---|---|---|---|
 //! | main | the command line | session shell server | clap clap_complete clap_mangen tokio tracing_subscriber |
 //! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile |
-//! | server | the network doors: Flight SQL, metrics, health; connections, users, limits | session | arrow arrow_flight tonic tonic_health prost base64 subtle getrandom metrics metrics_exporter_prometheus tracing futures tokio |
+//! | server | the network doors: Flight SQL, PostgreSQL's wire, metrics, health; connections, users, limits | session | datafusion arrow arrow_flight arrow_pg pgwire datafusion_pg_catalog async_trait tonic tonic_health prost base64 subtle getrandom metrics metrics_exporter_prometheus tracing futures tokio |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait ndarray |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |

@@ -46,7 +46,7 @@ enum Tool {
     Completions { shell: clap_complete::Shell },
     /// Write the manual page to standard output
     Man,
-    /// Serve a database over Flight SQL until SIGINT or SIGTERM
+    /// Serve a database over Flight SQL, and PostgreSQL's protocol, until SIGINT or SIGTERM
     Serve(Serve),
 }
 
@@ -58,6 +58,9 @@ struct Serve {
     /// Where to listen; beyond loopback only with --users or --allow-anyone
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:31337")]
     listen: SocketAddr,
+    /// Where to speak PostgreSQL's protocol, such as 127.0.0.1:5433
+    #[arg(long, value_name = "ADDRESS")]
+    postgres: Option<SocketAddr>,
     /// Where to serve metrics for Prometheus, at /metrics
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
@@ -107,6 +110,7 @@ impl Serve {
         Settings {
             database: options,
             listen: self.listen,
+            postgres: self.postgres,
             metrics: self.metrics,
             users: self.users.clone(),
             tls: self.tls_certificate.clone().zip(self.tls_key.clone()),

@@ -4,23 +4,26 @@
 mod connection;
 mod flight;
 mod metrics;
+mod postgres;
 mod statement;
+mod tls;
 mod users;
 
 pub use statement::Limits;
 
-use crate::error::{Error, Place, Result};
+use crate::error::{Error, Result};
 use crate::session::{Database, Options};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use connection::{Connection, Shared, Socket};
 use futures::stream::{self, Stream};
 use statement::Running;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Tls;
 use tokio::net::TcpListener;
-use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::transport::Server;
 use users::Users;
 
 /// What is served, to whom, and how much of it.
@@ -30,6 +33,8 @@ pub struct Settings {
     pub database: Options,
     /// Where Flight SQL listens.
     pub listen: SocketAddr,
+    /// Where PostgreSQL's wire listens.
+    pub postgres: Option<SocketAddr>,
     /// Where metrics for Prometheus are served, at `/metrics`.
     pub metrics: Option<SocketAddr>,
     /// A file of `name:password` lines; without one, everybody may come in.
@@ -57,28 +62,36 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result<()> {
     let users = settings.users.as_deref().map(Users::read).transpose()?.map(Arc::new);
     if users.is_none() && !settings.allow_anyone {
-        refuse_strangers(settings.listen)?;
+        std::iter::once(settings.listen).chain(settings.postgres).try_for_each(refuse_strangers)?;
     }
-    let tls = settings.tls.as_ref().map(|(certificate, key)| identity(certificate, key)).transpose()?;
+    let tls = settings.tls.as_ref().map(Tls::read).transpose()?;
     let database = Database::open_with(settings.database.clone()).await?;
     if let Some(address) = settings.metrics {
         metrics::serve(address)?;
     }
     let running = Arc::<Running>::default();
     let shared = Shared { database: database.clone(), running: running.clone(), limits: settings.limits };
-    let service = flight::Flight::new(users, running.clone(), settings.database.read_only)?;
+    let service = flight::Flight::new(users.clone(), running.clone(), settings.database.read_only)?;
     let service = FlightServiceServer::new(service).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(usize::MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<FlightServiceServer<flight::Flight>>().await;
 
     let mut server =
         Server::builder().tcp_nodelay(true).http2_keepalive_interval(Some(ASK_AFTER)).http2_keepalive_timeout(Some(ANSWER_WITHIN));
-    if let Some(identity) = tls {
-        server = server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(|e| failed("TLS cannot be set up", &e))?;
+    if let Some(tls) = &tls {
+        server = server.tls_config(tls.of_flight()).map_err(|e| failed("TLS cannot be set up", &e))?;
     }
-    let listener = TcpListener::bind(settings.listen).await.map_err(|e| failed(&format!("cannot listen at {}", settings.listen), &e))?;
-    let address = listener.local_addr().map_err(|e| failed("cannot listen", &e))?;
-    tracing::info!(%address, database = %database.folder().display(), tls = settings.tls.is_some(), "Flight SQL");
+    let (listener, address) = listening(settings.listen).await?;
+    tracing::info!(%address, database = %database.folder().display(), tls = tls.is_some(), "Flight SQL");
+    let postgres = match settings.postgres {
+        None => None,
+        Some(address) => {
+            let (listener, address) = listening(address).await?;
+            tracing::info!(%address, "PostgreSQL");
+            let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
+            Some(tokio::spawn(postgres::serve(listener, shared.clone(), users, acceptor)))
+        }
+    };
     let (stopped, stopping) = tokio::sync::watch::channel(false);
     let mut waits = stopping.clone();
     let serving = server
@@ -90,12 +103,22 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
     tracing::info!(statements = running.count(), "stopping");
     health.set_not_serving::<FlightServiceServer<flight::Flight>>().await;
     let _ = stopped.send(true);
+    if let Some(postgres) = postgres {
+        postgres.abort();
+    }
     drain(&running, settings.grace).await;
     // Its statements have ended: what is left are idle connections, and answers on their way.
     let _ = tokio::time::timeout(settings.grace, serving).await;
     database.finish().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn listening(address: SocketAddr) -> Result<(TcpListener, SocketAddr)> {
+    let refused = |e: std::io::Error| failed(&format!("cannot listen at {address}"), &e);
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    Ok((listener, address))
 }
 
 /// Waits for statements to end, and ends them when that takes too long.
@@ -136,14 +159,6 @@ fn refuse_strangers(address: SocketAddr) -> Result<()> {
     }
     let error = Error::new(format!("anybody on the network could come in at {address}"));
     Err(error.hint("name the users with --users FILE, or say --allow-anyone"))
-}
-
-fn identity(certificate: &Path, key: &Path) -> Result<Identity> {
-    let read = |path: &Path| {
-        let place = Place::File { path: path.display().to_string(), line: None, column: None };
-        std::fs::read(path).map_err(|e| Error::new(format!("cannot be read: {e}")).at(place))
-    };
-    Ok(Identity::from_pem(read(certificate)?, read(key)?))
 }
 
 fn failed(what: &str, error: &dyn std::fmt::Display) -> Error {

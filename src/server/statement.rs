@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{self, Stream, StreamExt};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
@@ -80,24 +81,39 @@ impl Batches {
     }
 }
 
-/// The statements under way of all clients, by what they are cancelled by.
+/// The statements under way of all clients, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashMap<Vec<u8>, watch::Sender<bool>>>);
+pub(super) struct Running(Mutex<HashMap<u64, Cancel>>);
+
+/// What cancels a statement.
+#[derive(Debug)]
+struct Cancel {
+    id: Vec<u8>,
+    sender: watch::Sender<bool>,
+}
 
 impl Running {
-    fn all(&self) -> MutexGuard<'_, HashMap<Vec<u8>, watch::Sender<bool>>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<u64, Cancel>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: Vec<u8>) -> (u64, watch::Receiver<bool>) {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let (sender, receiver) = watch::channel(false);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        self.all().insert(number, Cancel { id, sender });
+        (number, receiver)
     }
 
     /// Whether there was such a statement.
     pub fn cancel(&self, id: &[u8]) -> bool {
-        self.all().get(id).is_some_and(|cancel| cancel.send(true).is_ok())
+        self.all().values().filter(|known| known.id == id).fold(false, |done, known| known.sender.send(true).is_ok() || done)
     }
 
     pub fn cancel_all(&self) {
         for cancel in self.all().values() {
             // One that nobody waits for has just ended.
-            let _ = cancel.send(true);
+            let _ = cancel.sender.send(true);
         }
     }
 
@@ -109,7 +125,7 @@ impl Running {
 /// Held while a statement runs.
 struct Entry {
     running: Arc<Running>,
-    id: Vec<u8>,
+    number: u64,
     _permit: OwnedSemaphorePermit,
     clock: Instant,
     door: &'static str,
@@ -118,7 +134,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.running.all().remove(&self.id);
+        self.running.all().remove(&self.number);
         metrics::statement(self.door, self.clock.elapsed(), self.failed);
     }
 }
@@ -131,10 +147,9 @@ pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Ar
         TryAcquireError::NoPermits => Failure::TooMany,
         TryAcquireError::Closed => Failure::Cancelled,
     })?;
-    let (cancel, mut cancelled) = watch::channel(false);
-    running.all().insert(request.id.clone(), cancel);
-    let (id, door) = (request.id.clone(), request.door);
-    let mut entry = Entry { running: running.clone(), id, _permit: permit, clock: Instant::now(), door, failed: false };
+    let (number, mut cancelled) = running.add(request.id.clone());
+    let door = request.door;
+    let mut entry = Entry { running: running.clone(), number, _permit: permit, clock: Instant::now(), door, failed: false };
     let (sender, batches) = mpsc::channel(AHEAD);
     let (begun, answer) = oneshot::channel();
     let failure = Arc::new(OnceLock::new());
@@ -145,7 +160,7 @@ pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Ar
         let work = run(request, begun, &sender, limits.stall_timeout);
         let ended = tokio::select! {
             ended = work => ended,
-            _ = cancelled.wait_for(|cancel| *cancel) => Err(Failure::Cancelled),
+            Ok(_) = cancelled.wait_for(|cancel| *cancel) => Err(Failure::Cancelled),
             () = at(deadline) => Err(Failure::TimedOut),
             () = sender.closed() => Err(Failure::Cancelled),
         };

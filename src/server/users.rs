@@ -43,6 +43,10 @@ impl Users {
         Ok(users)
     }
 
+    pub fn password(&self, name: &str) -> Option<&str> {
+        self.passwords.get(name).map(String::as_str)
+    }
+
     /// The user of a header `Basic ...` or `Bearer ...`.
     pub fn of_header(&self, header: &str) -> Option<&str> {
         if let Some(token) = strip(header, "bearer ") {

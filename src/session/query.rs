@@ -134,6 +134,10 @@ pub(super) async fn execute(session: &Session, name: &ObjectName, statement: &Pl
 }
 
 pub(super) async fn deallocate(session: &Session, name: &Ident) -> Result<Outcome> {
+    if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("all") {
+        session.prepared.with(HashMap::clear);
+        return Ok(Outcome::Done("DEALLOCATE ALL".into()));
+    }
     let name = grammar::name(name);
     match session.prepared.with(|known| known.remove(&name)) {
         Some(_) => Ok(Outcome::Done("DEALLOCATE".into())),

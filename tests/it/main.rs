@@ -20,6 +20,7 @@ mod memory;
 mod nested;
 mod order;
 mod pairs;
+mod postgres;
 mod programs;
 mod python;
 mod readme;

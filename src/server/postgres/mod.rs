@@ -1,0 +1,259 @@
+//! PostgreSQL's wire, version 3: its tools and drivers find tables, queries, transactions and TRAIN.
+//! Source: PostgreSQL's documentation, "Frontend/Backend Protocol".
+
+mod catalog;
+mod error;
+mod login;
+mod prepared;
+mod variables;
+
+use super::connection::{Connection, Shared};
+use super::statement::{Answer, Failure, Running};
+use super::users::Users;
+use crate::error::{Error, Result};
+use crate::session::{Session, Value, statements};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
+use catalog::Catalog;
+use error::refused;
+use futures::{Sink, Stream, TryStreamExt, stream};
+use login::Login;
+use pgwire::api::auth::StartupHandler;
+use pgwire::api::cancel::CancelHandler;
+use pgwire::api::portal::Format;
+use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
+use pgwire::api::results::{QueryResponse, Response, Tag};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{ClientInfo, ClientPortalStore, PgWireServerHandlers};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::startup::SecretKey;
+use pgwire::tokio::{TlsAcceptor, process_socket};
+use prepared::Parser;
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+
+/// Accepts connections until it is dropped.
+pub(super) async fn serve(listener: TcpListener, shared: Shared, users: Option<Arc<Users>>, tls: Option<TlsAcceptor>) {
+    loop {
+        let accepted = listener.accept().await.map_err(|e| Error::new(e.to_string()));
+        let opened = accepted.and_then(|(stream, peer)| Ok((stream, Connection::open(&shared, peer, "postgres")?)));
+        let (stream, connection) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let handlers = Handlers { door: Arc::new(Door::new(connection)), login: Arc::new(Login::new(users.clone())) };
+        let tls = tls.clone();
+        tokio::spawn(async move {
+            if let Err(error) = process_socket(stream, tls, handlers).await {
+                tracing::debug!(%error, "a connection broke off");
+            }
+        });
+    }
+}
+
+struct Handlers {
+    door: Arc<Door>,
+    login: Arc<Login>,
+}
+
+impl PgWireServerHandlers for Handlers {
+    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
+        self.door.clone()
+    }
+
+    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
+        self.door.clone()
+    }
+
+    fn startup_handler(&self) -> Arc<impl StartupHandler> {
+        self.login.clone()
+    }
+
+    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
+        Arc::new(Cancels(self.door.connection.shared.running.clone()))
+    }
+}
+
+/// Cancels what a connection runs, asked over another one.
+struct Cancels(Arc<Running>);
+
+/// What the statements of a client are cancelled by: at any time it runs one.
+fn id(pid: i32, key: &SecretKey) -> Vec<u8> {
+    let key = match key {
+        SecretKey::I32(key) => key.to_be_bytes().to_vec(),
+        SecretKey::Bytes(key) => key.to_vec(),
+    };
+    [b"postgres".as_slice(), &pid.to_be_bytes(), &key].concat()
+}
+
+#[async_trait::async_trait]
+impl CancelHandler for Cancels {
+    async fn on_cancel_request(&self, request: CancelRequest) {
+        self.0.cancel(&id(request.pid, &request.secret_key));
+    }
+}
+
+/// One client's connection.
+struct Door {
+    connection: Connection,
+    parser: Arc<Parser>,
+}
+
+impl Door {
+    fn new(connection: Connection) -> Self {
+        let catalog = Arc::new(Catalog::new(connection.session.clone()));
+        Self { parser: Arc::new(Parser { session: connection.session.clone(), catalog }), connection }
+    }
+
+    fn session(&self) -> &Session {
+        &self.connection.session
+    }
+
+    /// One sentence.
+    async fn answer(&self, id: Vec<u8>, sql: &str, values: Vec<Value>, format: &Format) -> PgWireResult<Response> {
+        if let Some(response) = self.special(sql, format).await? {
+            return Ok(response);
+        }
+        // A failed transaction is only rolled back, whatever it is ended by.
+        let sql = if self.session().has_failed() && first_word(sql) == "commit" { "ROLLBACK" } else { sql };
+        let answer = self.connection.run(id, sql.to_string(), vec![values], None).await;
+        match answer.map_err(|failure| refused(&failure, sql))? {
+            Answer::Done(tags) => Ok(done(&tags.concat())),
+            Answer::Rows(schema, rows) => {
+                let text = sql.to_string();
+                let rows = rows.stream().map_err(move |failure| refused(&failure, &text));
+                let mut response = query(&schema, rows, format)?;
+                if first_word(sql) == "train" {
+                    response.set_command_tag("TRAIN");
+                }
+                Ok(Response::Query(response))
+            }
+        }
+    }
+
+    /// What PostgreSQL's clients ask of a server beside SQL of their user's: its variables and its catalog.
+    async fn special(&self, sql: &str, format: &Format) -> PgWireResult<Option<Response>> {
+        if let Some(answer) = variables::answer(sql) {
+            return Ok(Some(match answer {
+                variables::Answer::Set => Response::Execution(Tag::new("SET")),
+                variables::Answer::Shown(batch) => batches(batch.schema(), vec![batch], format)?,
+            }));
+        }
+        if !catalog::concerns(sql) {
+            return Ok(None);
+        }
+        let failed = |error| refused(&Failure::Statement(error), sql);
+        let (schema, found) = self.parser.catalog.rows(sql, vec![]).await.map_err(failed)?;
+        batches(schema, found, format).map(Some)
+    }
+
+    /// DEALLOCATE of what was prepared by the protocol and not by PREPARE, which share their names.
+    fn forgotten<C: ClientPortalStore>(&self, client: &C, sql: &str) -> Option<Response>
+    where
+        C::PortalStore: PortalStore,
+    {
+        if first_word(sql) != "deallocate" {
+            return None;
+        }
+        let name = sql.trim().trim_end_matches(';').split_whitespace().last()?.trim_matches('"');
+        client.portal_store().get_statement(name)?;
+        client.portal_store().rm_statement(name);
+        Some(Response::Execution(Tag::new("DEALLOCATE")))
+    }
+
+    /// Several sentences in one message are one transaction, unless they say otherwise.
+    async fn together(&self, id: &[u8], sentences: &[String]) -> PgWireResult<Vec<Response>> {
+        let failed = |error| refused(&Failure::Statement(error), "");
+        let controls = ["begin", "start", "commit", "end", "rollback"];
+        let own = self.session().in_transaction() || sentences.iter().any(|s| controls.contains(&first_word(s).as_str()));
+        let transaction = if own { None } else { Some(self.session().begin().await.map_err(failed)?) };
+        let mut responses = vec![];
+        for sql in sentences {
+            responses.push(match self.answer(id.to_vec(), sql, vec![], &Format::UnifiedText).await? {
+                Response::Query(response) => Response::Query(read(response).await?),
+                other => other,
+            });
+        }
+        if let Some(transaction) = transaction {
+            transaction.commit().await.map_err(failed)?;
+        }
+        Ok(responses)
+    }
+}
+
+/// The same, with all rows read.
+async fn read(mut response: QueryResponse) -> PgWireResult<QueryResponse> {
+    let rows: Vec<_> = response.data_rows().try_collect().await?;
+    let mut read = QueryResponse::new(response.row_schema(), stream::iter(rows.into_iter().map(Ok)));
+    read.set_command_tag(response.command_tag());
+    Ok(read)
+}
+
+fn first_word(sql: &str) -> String {
+    sql.trim_start().chars().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_lowercase()
+}
+
+fn query(
+    schema: &SchemaRef,
+    rows: impl Stream<Item = PgWireResult<RecordBatch>> + Send + 'static,
+    format: &Format,
+) -> PgWireResult<QueryResponse> {
+    let fields = Arc::new(arrow_schema_to_pg_fields(schema, format, None)?);
+    let of_rows = fields.clone();
+    let rows = rows.map_ok(move |batch| stream::iter(encode_recordbatch(of_rows.clone(), batch))).try_flatten();
+    Ok(QueryResponse::new(fields, rows))
+}
+
+fn batches(schema: SchemaRef, batches: Vec<RecordBatch>, format: &Format) -> PgWireResult<Response> {
+    query(&schema, stream::iter(batches.into_iter().map(Ok)), format).map(Response::Query)
+}
+
+/// A command tag, as the session gives it.
+fn done(tag: &str) -> Response {
+    match tag {
+        "BEGIN" | "START TRANSACTION" => Response::TransactionStart(Tag::new(tag)),
+        "COMMIT" | "ROLLBACK" => Response::TransactionEnd(Tag::new(tag)),
+        _ => Response::Execution(match tag.rsplit_once(' ').and_then(|(what, n)| Some((what, n.parse().ok()?))) {
+            Some((what, rows)) if what == "INSERT 0" => Tag::new("INSERT").with_oid(0).with_rows(rows),
+            Some((what, rows)) => Tag::new(what).with_rows(rows),
+            None => Tag::new(tag),
+        }),
+    }
+}
+
+#[async_trait::async_trait]
+impl SimpleQueryHandler for Door {
+    async fn do_query<C>(&self, client: &mut C, sql: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let (pid, key) = client.pid_and_secret_key();
+        let id = id(pid, &key);
+        if let Some(response) = self.forgotten(client, sql) {
+            return Ok(vec![response]);
+        }
+        // PostgreSQL's own queries have words that are none of ours: they come one at a time.
+        if catalog::concerns(sql) || variables::answer(sql).is_some() {
+            return Ok(vec![self.answer(id, sql, vec![], &Format::UnifiedText).await?]);
+        }
+        let sentences: Result<Vec<String>> = statements(sql).map(|s| s.map(|s| s.text)).collect();
+        let sentences = sentences.map_err(|error| refused(&Failure::Statement(error), sql))?;
+        match sentences.as_slice() {
+            [] => Ok(vec![Response::EmptyQuery]),
+            // The text as it was sent, so that places in it are those of the client.
+            [_] => Ok(vec![self.answer(id, sql, vec![], &Format::UnifiedText).await?]),
+            several => self.together(&id, several).await,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Settings that drivers of PostgreSQL make as they begin, and that say how to speak, not what to do: they are taken and told again.
+
+use arrow::array::{RecordBatch, StringArray};
+use std::sync::Arc;
+
+/// Names with the values that they have here.
+const VARIABLES: [(&str, &str); 18] = [
+    ("application_name", ""),
+    ("bytea_output", "hex"),
+    ("client_encoding", "UTF8"),
+    ("client_min_messages", "notice"),
+    ("datestyle", "ISO, MDY"),
+    ("default_transaction_isolation", "serializable"),
+    ("default_transaction_read_only", "off"),
+    ("extra_float_digits", "1"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("intervalstyle", "postgres"),
+    ("lock_timeout", "0"),
+    ("search_path", "main"),
+    ("server_version", "16.6"),
+    ("server_version_num", "160006"),
+    ("standard_conforming_strings", "on"),
+    ("statement_timeout", "0"),
+    ("timezone", "UTC"),
+    ("transaction_isolation", "serializable"),
+];
+
+pub(super) enum Answer {
+    Set,
+    Shown(RecordBatch),
+}
+
+/// The answer to SET or SHOW of one of them; `None` for any other statement.
+pub(super) fn answer(sql: &str) -> Option<Answer> {
+    let sql = sql.trim().trim_end_matches(';').to_lowercase();
+    let mut words = sql.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
+    let verb = words.next()?;
+    let words: Vec<&str> = words.skip_while(|word| ["session", "local"].contains(word) && verb == "set").collect();
+    let name = match words.as_slice() {
+        ["transaction", "isolation", "level", ..] => "transaction_isolation",
+        ["time", "zone", ..] => "timezone",
+        ["characteristics", "as", "transaction", ..] => "default_transaction_isolation",
+        ["names", ..] => "client_encoding",
+        [name, ..] => name,
+        [] => return None,
+    };
+    let (name, value) = VARIABLES.iter().find(|(known, _)| *known == name)?;
+    match verb {
+        "set" | "reset" => Some(Answer::Set),
+        "show" => {
+            let value = Arc::new(StringArray::from(vec![*value]));
+            RecordBatch::try_from_iter([(*name, value as _)]).ok().map(Answer::Shown)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_drivers_are_known_and_those_of_the_engine_are_not() {
+        for known in [
+            "SET extra_float_digits = 3",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "set client_encoding to 'UTF8';",
+            "SET LOCAL statement_timeout=0",
+            "SET TIME ZONE 'UTC'",
+            "SET NAMES 'utf8'",
+            "RESET application_name",
+        ] {
+            assert!(matches!(answer(known), Some(Answer::Set)), "{known}");
+        }
+        assert!(matches!(answer("SHOW transaction isolation level"), Some(Answer::Shown(_))));
+        for other in ["SET datafusion.execution.batch_size = 10", "SHOW TABLES", "SELECT 1", "SHOW ALL", "", "SET"] {
+            assert!(answer(other).is_none(), "{other}");
+        }
+    }
+}

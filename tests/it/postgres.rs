@@ -1,0 +1,166 @@
+//! PostgreSQL's wire, by psql and psycopg, and by bytes that mean no good.
+
+use crate::python;
+use crate::server::Server;
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn start(folder: &Path, arguments: &[&str]) -> (Server, SocketAddr) {
+    let server = Server::start(folder, &[&["--postgres", "127.0.0.1:0"], arguments].concat());
+    let address = server.address_of("PostgreSQL");
+    (server, address)
+}
+
+/// What psql prints, results and errors, or `None` where there is no psql.
+fn psql(connection: &str, input: &str) -> Option<String> {
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", connection]).env("PGCONNECT_TIMEOUT", "20").env("PAGER", "cat");
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let Ok(mut child) = child else {
+        eprintln!("psql is not there, and was not tried");
+        return None;
+    };
+    // It may have ended before it reads, when it cannot connect.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+fn at(address: SocketAddr) -> String {
+    format!("host=127.0.0.1 port={} dbname=database user=ann", address.port())
+}
+
+#[test]
+fn psql_finds_tables_queries_mistakes_and_learns() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address) = start(&folder.path().join("db"), &[]);
+    let script = "CREATE TABLE points (id BIGINT PRIMARY KEY, x DOUBLE, name TEXT);
+        INSERT INTO points VALUES (1, 2.5, 'one'), (2, NULL, 'it''s');
+        CREATE VIEW named AS SELECT name FROM points;
+        SELECT * FROM points ORDER BY id;
+        \\d
+        \\dt
+        \\d points
+        \\dn
+        SELECT *
+        FRM points;
+        SELECT * FROM pints;
+        BEGIN; INSERT INTO points (id) VALUES (3); ROLLBACK;
+        BEGIN;
+        INSERT INTO points (id) VALUES (1);
+        SELECT 'not reached';
+        COMMIT;
+        SELECT COUNT(*) AS kept FROM points;
+        CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3);
+        INSERT INTO m DEFAULT VALUES;
+        TRAIN MINIMIZE (SELECT SUM(power(a - 1, 2)) FROM m) USING sgd (learning_rate => 0.25) FOR 30 STEPS;
+        SELECT round(a, 6) AS learned FROM m;
+        \\gset
+        \\echo it is :learned";
+    let Some(said) = psql(&at(address), script) else { return };
+    for line in [
+        "  1 | 2.5 | one",
+        "  2 |     | it's",
+        " main   | points            | table",
+        " main   | named             | view",
+        " id     | bigint           |           | not null |",
+        " x      | double precision |",
+        "ERROR:  expected: end of statement, found: FRM",
+        "LINE 2:         FRM points;",
+        "HINT:  did you mean 'points'?",
+        "ERROR:  duplicate primary key (id) = (1)",
+        "no other runs",
+        "    2\n(1 row)",
+        "(31 rows)",
+        "it is 1",
+    ] {
+        assert!(said.contains(line), "{line}\n{said}");
+    }
+    assert!(!said.contains("not reached"), "{said}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn psycopg_does_everything() {
+    let python = match python::with("postgres-clients", &["psycopg[binary]==3.3.9"], "import psycopg") {
+        Ok(python) => python,
+        Err(why) => return eprintln!("psycopg was not tried: {why}"),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address) = start(&folder.path().join("db"), &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/psycopg_client.py");
+    let said = python::output(Command::new(python).arg(script).arg(at(address))).unwrap_or_else(|text| panic!("{text}"));
+    assert!(said.contains("does it all"), "{said}");
+}
+
+#[test]
+fn the_door_is_locked_with_tls_and_passwords() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    std::fs::write(file("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(file("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    std::fs::write(file("users"), "ann:open sesame\n").unwrap();
+    assert!(Command::new("chmod").args(["600", &file("users")]).status().unwrap().success());
+    let arguments = ["--tls-certificate", &file("cert.pem"), "--tls-key", &file("key.pem"), "--users", &file("users")];
+    let (_server, address) = start(&folder.path().join("db"), &arguments);
+    let tls = format!(
+        "host=localhost hostaddr=127.0.0.1 port={} dbname=database sslmode=verify-full sslrootcert={}",
+        address.port(),
+        file("cert.pem")
+    );
+    let with = |user: &str, password: &str| psql(&format!("{tls} user={user} password='{password}'"), "SELECT 'inside' AS place;");
+    let Some(said) = with("ann", "open sesame") else { return };
+    assert!(said.contains("inside"), "{said}");
+    for (user, password) in [("ann", "open sesam"), ("ann", ""), ("bob", "open sesame"), ("", "open sesame")] {
+        let said = with(user, password).unwrap();
+        assert!(!said.contains("inside") && said.contains("error"), "{user} {password}: {said}");
+    }
+}
+
+#[test]
+fn random_and_truncated_frames_crash_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address) = start(&folder.path().join("db"), &[]);
+    let mut seed = 0x2545_f491_4f6c_dd1du64;
+    let mut next = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let startup = {
+        let parameters = b"user\0ann\0database\0database\0\0";
+        [&(8 + parameters.len() as u32).to_be_bytes()[..], &196_608u32.to_be_bytes(), parameters].concat()
+    };
+    for n in 0..2000 {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(if n % 4 == 0 { 1 } else { 5 }))).unwrap();
+        let mut bytes = if n % 4 == 0 { vec![] } else { startup.clone() };
+        for _ in 0..next() % 4 {
+            // A message of a kind there is, whose length is often none of its own.
+            let body: Vec<u8> = (0..next() % 40).map(|_| next() as u8).collect();
+            let kinds = b"QPBEDCSHXFfcdp";
+            let length = if next() % 3 == 0 { next() as u32 % 100_000 } else { body.len() as u32 + 4 };
+            bytes.push(kinds[(next() % kinds.len() as u64) as usize]);
+            bytes.extend(length.to_be_bytes());
+            bytes.extend(body);
+        }
+        if n % 4 == 0 {
+            bytes = (0..next() % 100).map(|_| next() as u8).collect();
+        }
+        if n % 5 == 0 {
+            bytes.truncate((next() % (bytes.len() as u64 + 1)) as usize);
+        }
+        // The server may hang up at once.
+        let _ = stream.write_all(&bytes);
+        let _ = stream.read(&mut [0; 256]);
+    }
+    if let Some(said) = psql(&at(address), "SELECT 6 * 7 AS answer;") {
+        assert!(said.contains("42"), "{said}");
+    }
+    assert_eq!(server.stop(), Some(0), "it lives, and stops when it is asked");
+}
