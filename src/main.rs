@@ -47,7 +47,7 @@ enum Tool {
     /// Write the manual page to standard output
     Man,
     /// Serve a database over Flight SQL, and PostgreSQL's protocol, until SIGINT or SIGTERM
-    Serve(Serve),
+    Serve(Box<Serve>),
 }
 
 #[derive(clap::Args)]

@@ -7,6 +7,7 @@
 //! cargo bench -- factorize       # those whose names begin so
 //! cargo bench -- growth          # a step over 1, 2, 4 and 8 times as many rows
 //! cargo bench -- exact           # TPC-H, opening, a point query, a commit; NABLA_BENCH_SCALE=0.1 for less
+//! cargo bench -- flight          # a scan of 100 million rows through Flight SQL
 //! NABLA_BENCH_THREADS=2 cargo bench
 //! NABLA_BENCH_PYTHON=venv/bin/python cargo bench    # a Python with PyTorch, for its side
 //! ```
@@ -14,6 +15,7 @@
 mod digit_sum;
 mod exact;
 mod factorize;
+mod flight;
 mod growth;
 mod harness;
 mod kernels;
@@ -70,6 +72,9 @@ fn main() {
     let bench = Bench::new();
     if std::env::args().any(|argument| argument == "exact") {
         return bench.wait(exact::table());
+    }
+    if std::env::args().any(|argument| argument == "flight") {
+        return bench.wait(flight::table());
     }
     let mut criterion = Criterion::default().configure_from_args();
     let chosen: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();

@@ -107,7 +107,9 @@ impl Running {
 
     /// Whether there was such a statement.
     pub fn cancel(&self, id: &[u8]) -> bool {
-        self.all().values().filter(|known| known.id == id).fold(false, |done, known| known.sender.send(true).is_ok() || done)
+        let all = self.all();
+        let found: Vec<bool> = all.values().filter(|known| known.id == id).map(|known| known.sender.send(true).is_ok()).collect();
+        found.contains(&true)
     }
 
     pub fn cancel_all(&self) {

@@ -50,8 +50,7 @@ impl Users {
     /// The user of a header `Basic ...` or `Bearer ...`.
     pub fn of_header(&self, header: &str) -> Option<&str> {
         if let Some(token) = strip(header, "bearer ") {
-            let known = self.tokens.iter().filter(|(known, _)| same(known, token)).map(|(_, name)| name.as_str());
-            return known.last();
+            return self.tokens.iter().find(|(known, _)| same(known, token)).map(|(_, name)| name.as_str());
         }
         let decoded = BASE64_STANDARD.decode(strip(header, "basic ")?.trim()).ok()?;
         let text = String::from_utf8(decoded).ok()?;

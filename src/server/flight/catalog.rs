@@ -67,14 +67,13 @@ pub(super) async fn primary_keys(session: &Session, query: CommandGetPrimaryKeys
     let tables: Vec<Table> = session.tables().await?.into_iter().filter(asked).collect();
     let keys: Vec<(&Table, &String, i32)> =
         tables.iter().flat_map(|t| t.primary_key.iter().zip(1..).map(move |(column, n)| (t, column, n))).collect();
-    let text =
-        |of: &dyn Fn(&(&Table, &String, i32)) -> Option<String>| -> ArrayRef { Arc::new(keys.iter().map(of).collect::<StringArray>()) };
+    let text = |texts: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(texts)) };
     let columns = vec![
-        text(&|_| Some(session.catalog_name().into())),
-        text(&|(table, ..)| Some(table.schema.clone())),
-        text(&|(table, ..)| Some(table.name.clone())),
-        text(&|(_, column, _)| Some((*column).clone())),
-        text(&|_| None),
+        text(keys.iter().map(|_| Some(session.catalog_name())).collect()),
+        text(keys.iter().map(|(table, ..)| Some(table.schema.as_str())).collect()),
+        text(keys.iter().map(|(table, ..)| Some(table.name.as_str())).collect()),
+        text(keys.iter().map(|(_, column, _)| Some(column.as_str())).collect()),
+        text(vec![None; keys.len()]),
         Arc::new(keys.iter().map(|(.., n)| Some(*n)).collect::<Int32Array>()),
     ];
     Ok(RecordBatch::try_new(keys_schema(), columns)?)

@@ -499,6 +499,7 @@ impl Flight {
             Command::CommandPreparedStatementQuery(query) => Some(query.prepared_statement_handle.to_vec()),
             _ => None,
         });
-        ids.fold(false, |done, id| self.running.cancel(&id) || done)
+        let found: Vec<bool> = ids.map(|id| self.running.cancel(&id)).collect();
+        found.contains(&true)
     }
 }

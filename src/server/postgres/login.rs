@@ -69,7 +69,7 @@ impl AuthSource for Passwords {
         let name = login.user().unwrap_or_default();
         let random = || crate::server::users::random().map_err(|e| PgWireError::ApiError(Box::new(e)));
         // Whoever is not there has a password that nobody knows, so that a client cannot tell.
-        let (salt, unknown) = (random()?[..16].as_bytes().to_vec(), random()?);
+        let (salt, unknown) = (random()?.as_bytes()[..16].to_vec(), random()?);
         let password = self.0.password(name).unwrap_or(&unknown);
         let salted = gen_salted_password(password, &salt, SCRAM_ITERATIONS);
         Ok(Password::new(Some(salt), salted))

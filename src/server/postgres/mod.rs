@@ -222,7 +222,7 @@ fn done(tag: &str) -> Response {
         "BEGIN" | "START TRANSACTION" => Response::TransactionStart(Tag::new(tag)),
         "COMMIT" | "ROLLBACK" => Response::TransactionEnd(Tag::new(tag)),
         _ => Response::Execution(match tag.rsplit_once(' ').and_then(|(what, n)| Some((what, n.parse().ok()?))) {
-            Some((what, rows)) if what == "INSERT 0" => Tag::new("INSERT").with_oid(0).with_rows(rows),
+            Some(("INSERT 0", rows)) => Tag::new("INSERT").with_oid(0).with_rows(rows),
             Some((what, rows)) => Tag::new(what).with_rows(rows),
             None => Tag::new(tag),
         }),
