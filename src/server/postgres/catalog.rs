@@ -1,7 +1,7 @@
 //! PostgreSQL's own tables, `pg_catalog`, which its tools read to find ours: the crate datafusion-pg-catalog makes them of the session's.
 
 use crate::error::{Error, Result};
-use crate::session::{Description, Session, Value};
+use crate::session::{Description, Piece, Session, Value, pieces};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
@@ -10,27 +10,34 @@ use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
 use std::sync::Arc;
 
-/// Words that only PostgreSQL's catalog has.
-const WORDS: [&str; 12] = [
-    "pg_",
+/// Names that only PostgreSQL's catalog has, beside those that begin with `pg_`.
+const NAMES: [&str; 14] = [
     "current_schema",
+    "current_schemas",
     "current_database",
+    "current_catalog",
     "current_user",
     "session_user",
-    "version()",
+    "version",
     "regclass",
     "regtype",
+    "regproc",
     "has_table_privilege",
     "has_schema_privilege",
     "has_database_privilege",
     "has_any_column_privilege",
 ];
 
-/// Whether a query is one of a tool, for the catalog.
+/// Whether a statement is a query of a tool, for the catalog.
 pub(super) fn concerns(sql: &str) -> bool {
-    let text = sql.to_lowercase();
-    let begins = ["select", "with", "show"].iter().any(|word| text.trim_start().starts_with(word));
-    begins && WORDS.iter().any(|word| text.contains(word))
+    let mut names = pieces(sql).into_iter().filter(|(_, piece)| matches!(piece, Piece::Name | Piece::Word)).map(|(bytes, _)| {
+        let name = sql[bytes.clone()].to_lowercase();
+        // A column may be called `version`: the function is followed by its arguments.
+        let is_function = name != "version" || sql[bytes.end..].trim_start().starts_with('(');
+        (name, is_function)
+    });
+    let begins = names.next().is_some_and(|(first, _)| ["select", "with", "show"].contains(&first.as_str()));
+    begins && names.any(|(name, is_function)| name.starts_with("pg_") || (is_function && NAMES.contains(&name.as_str())))
 }
 
 pub(super) struct Catalog {
@@ -72,5 +79,32 @@ impl Catalog {
         }
         let schema = Arc::new(frame.schema().as_arrow().clone());
         Ok((schema, frame.collect().await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_the_catalog_concern_it() {
+        for sql in [
+            "SELECT * FROM pg_catalog.pg_class",
+            "select version()",
+            "SELECT current_schema(), 1",
+            "SELECT 'points'::regclass",
+            "WITH a AS (SELECT 1) SELECT * FROM a, PG_TYPE",
+        ] {
+            assert!(concerns(sql), "{sql}");
+        }
+        for sql in [
+            "SELECT * FROM notes WHERE text LIKE '%pg_class%'",
+            "SELECT version FROM nabla.runs -- pg_type",
+            "INSERT INTO pg_notes VALUES (1)",
+            "TRAIN MINIMIZE (SELECT a FROM pg_weights)",
+            "",
+        ] {
+            assert!(!concerns(sql), "{sql}");
+        }
     }
 }
