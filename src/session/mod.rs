@@ -35,7 +35,7 @@ mod unnest;
 mod value;
 mod view;
 
-pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
+pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, nearest, pieces, statements};
 pub use database::{Database, Options};
 pub use outcome::Outcome;
 pub use parameter::Parameter;

@@ -41,7 +41,7 @@ struct Prompt<'a> {
 
 pub(super) async fn talk(session: &Session, output: Output) -> Result<(), Stop> {
     let names = Names::default();
-    let editor = editor(names.clone()).map_err(|e| unusable(&e))?;
+    let editor = editor(names.clone(), &output.settings).map_err(|e| unusable(&e))?;
     let mut prompt = Prompt { session, output, editor, names, last: String::new() };
     let line = DefaultPrompt::new(DefaultPromptSegment::Basic("nabla".into()), DefaultPromptSegment::Empty);
     let _ = writeln!(stderr(), "NablaDB {}: \\help for help, \\q to leave", env!("CARGO_PKG_VERSION"));
@@ -87,18 +87,18 @@ impl Prompt<'_> {
             Command::Tables => self.cancellable(TABLES.into()).await?,
             Command::Describe(table) => self.describe(&table).await?,
             Command::Timing => {
-                self.output.timing ^= true;
-                said(&format!("timing is {}", switched(self.output.timing)));
+                self.output.settings.timing ^= true;
+                said(&format!("timing is {}", switched(self.output.settings.timing)));
             }
             Command::Expanded => {
-                self.output.expanded ^= true;
-                said(&format!("expanded tables are {}", switched(self.output.expanded)));
+                self.output.settings.expanded ^= true;
+                said(&format!("expanded tables are {}", switched(self.output.settings.expanded)));
             }
             Command::Paging => {
-                self.output.paging ^= true;
-                said(&format!("paging is {}", switched(self.output.paging)));
+                self.output.settings.paging ^= true;
+                said(&format!("paging is {}", switched(self.output.settings.paging)));
             }
-            Command::Format(name) => self.output.format = name.parse().map_err(|e: String| Error::new(e))?,
+            Command::Format(name) => self.output.settings.format = name.parse().map_err(|e: String| Error::new(e))?,
             Command::Output(path) => self.output.send_to(path.as_deref())?,
             Command::Include(path) => {
                 let path = PathBuf::from(path);

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const COLUMNS: u16 = 100;
-const ROWS: u16 = 30;
+const ROWS: u16 = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A shell with its terminal.
@@ -23,8 +23,13 @@ const ASKED: &[u8] = b"\x1b[6n";
 
 impl Terminal {
     fn new(home: &Path) -> Self {
+        Self::with(home, &[])
+    }
+
+    fn with(home: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
-        command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env_remove("NABLA_HISTORY").env("PAGER", "cat");
+        command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env("PAGER", "cat").env("XDG_CONFIG_HOME", home);
+        command.env_remove("NABLA_HISTORY").env_remove("NABLA_CONFIG").env_remove("NO_COLOR").envs(variables.iter().copied());
         let mut session = OsSession::spawn(command).expect("a pseudo-terminal");
         session.get_process_mut().set_window_size(COLUMNS, ROWS).expect("a size");
         let mut terminal = Self { session, screen: vt100::Parser::new(ROWS, COLUMNS, 0), tail: vec![] };
@@ -57,6 +62,27 @@ impl Terminal {
                 return screen;
             }
             assert!(start.elapsed() < PATIENCE, "the screen stays:\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Colour and dimness of the first letter of a piece of the last row that has it and another.
+    fn style(&self, row: &str, piece: &str) -> (vt100::Color, bool) {
+        let screen = self.screen.screen();
+        let lines: Vec<String> = screen.rows(0, COLUMNS).collect();
+        let found = lines.iter().rposition(|line| line.contains(row) && line.contains(piece));
+        let found = found.unwrap_or_else(|| panic!("no row has {row} and {piece}:\n{}", lines.join("\n")));
+        let column = lines[found][..lines[found].find(piece).unwrap()].chars().count();
+        let cell = screen.cell(found as u16, column as u16).expect("a cell");
+        (cell.fgcolor(), cell.dim())
+    }
+
+    fn leave(mut self) {
+        self.keys("\\q\r");
+        let start = Instant::now();
+        while self.session.get_process().is_alive().expect("a process") {
+            self.read();
+            assert!(start.elapsed() < PATIENCE, "the shell does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -170,4 +196,56 @@ fn a_run_shows_a_live_line_and_ctrl_c_cancels_it_and_not_the_shell() {
     assert!(!screen.contains("objective "), "the line stays:\n{screen}");
     let screen = shell.line("SELECT COUNT(*) AS runs FROM nabla.runs;");
     assert!(screen.contains("|    1 |"), "{screen}");
+}
+
+const EXPLAINED: &str = "EXPLAIN TRAIN MINIMIZE (SELECT SUM(p.x) FROM m, p WHERE p.x > m.a AND p.x > 0);";
+
+fn with_a_model(home: &Path, variables: &[(&str, &str)]) -> Terminal {
+    let mut shell = Terminal::with(home, variables);
+    shell.line("CREATE TABLE p AS SELECT sin(value) AS x FROM range(20);");
+    shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5);");
+    shell.line("INSERT INTO m DEFAULT VALUES;");
+    shell
+}
+
+#[test]
+fn an_explanation_is_dim_where_it_is_exact_green_where_it_is_live_and_yellow_where_it_learns() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = with_a_model(home.path(), &[]);
+    shell.line(EXPLAINED);
+    let (plain, green, yellow) = (vt100::Color::Default, vt100::Color::Idx(2), vt100::Color::Idx(3));
+    assert_eq!(shell.style("skeleton", "skeleton"), (plain, true));
+    assert_eq!(shell.style("degree, logistic", "relaxed"), (green, false));
+    assert_eq!(shell.style("degree, logistic", "p.x > m.a"), (green, false));
+    assert_eq!(shell.style("m.a: reached", "learnable"), (yellow, false));
+    assert_eq!(shell.style("m.a: reached", "m.a: reached"), (yellow, false));
+    assert_eq!(shell.style("m.a: reached", "| learnable"), (plain, false));
+    // The colours end with the cell, and other results have none.
+    shell.line("SELECT 'relaxed' AS what, 'x' AS stage, 'y' AS detail;");
+    assert_eq!(shell.style("| relaxed", "relaxed"), (plain, false));
+}
+
+#[test]
+fn no_colours_where_they_are_turned_off_or_there_is_no_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = with_a_model(home.path(), &[("NO_COLOR", "1")]);
+    shell.line(EXPLAINED);
+    for (row, piece) in [("m.a: reached", "learnable"), ("skeleton", "skeleton"), ("EXPLAIN TRAIN", "EXPLAIN")] {
+        assert_eq!(shell.style(row, piece), (vt100::Color::Default, false), "{row}");
+    }
+    shell.leave();
+    std::fs::create_dir(home.path().join("nabla")).unwrap();
+    std::fs::write(home.path().join("nabla/config.toml"), "colours = false\ntiming = true\nhistory = '~/other'").unwrap();
+    let mut shell = Terminal::new(home.path());
+    let screen = shell.line(EXPLAINED);
+    assert_eq!(shell.style("m.a: reached", "learnable"), (vt100::Color::Default, false));
+    assert!(screen.contains("Time: "), "{screen}");
+    assert!(std::fs::read_to_string(home.path().join("other")).unwrap().contains("EXPLAIN TRAIN"));
+    shell.leave();
+    std::fs::remove_dir_all(home.path().join("nabla")).unwrap();
+    let mut shell = Terminal::new(home.path());
+    shell.line(&format!("\\o {}", home.path().join("out.txt").display()));
+    shell.line(EXPLAINED);
+    let written = std::fs::read_to_string(home.path().join("out.txt")).unwrap();
+    assert!(written.contains("| learnable ") && !written.contains('\x1b'), "{written}");
 }
