@@ -156,6 +156,11 @@ async fn run_text(session: &Session, sql: &str, output: &mut Output) -> Result<(
     Ok(())
 }
 
+/// Tells what was done.
+fn say_so(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 fn say(error: &Error, sql: Option<&str>) {
     let told = sql.map_or_else(|| error.to_string(), |sql| mark::marked(error, sql));
     let _ = writeln!(std::io::stderr(), "error: {told}");

@@ -166,6 +166,60 @@ fn statements_commands_and_errors_on_the_screen() {
 }
 
 #[test]
+fn a_plot_is_drawn_into_a_png_or_an_svg_file() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    let file = |name: &str| home.path().join(name);
+    shell.line("CREATE TABLE t AS SELECT value AS x, value * value AS y, [value, 0, 0, 1] AS v FROM range(10);");
+    let screen = shell.line(&format!("\\plot -o {} SELECT x, y FROM t", file("curve.png").display()));
+    assert!(screen.contains("curve.png: y over x"), "{screen}");
+    assert_eq!(std::fs::read(file("curve.png")).unwrap()[..8], *b"\x89PNG\r\n\x1a\n");
+    for (kind, sql, piece) in [
+        ("line", "SELECT x, y FROM t", "<polyline"),
+        ("points", "SELECT x, y FROM t", "<circle"),
+        ("histogram", "SELECT y FROM t", "\ny, how often\n</text>"),
+        ("picture", "SELECT x, v FROM t", "height=\"16\" opacity=\"1\" fill=\"#1C1C1C\""),
+        ("picture 4x1", "SELECT v FROM t", "<rect"),
+    ] {
+        shell.line(&format!("\\plot {kind} -o '{}' {sql};", file("a plot.svg").display()));
+        let svg = std::fs::read_to_string(file("a plot.svg")).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.contains(piece), "{kind}: {svg}");
+        std::fs::remove_file(file("a plot.svg")).unwrap();
+    }
+    let screen = shell.line("\\plot -o no/such.png SELECT x FROM t");
+    assert!(screen.contains("error: no/such.png cannot be written"), "{screen}");
+    let screen = shell.line("\\plot -o x.png SELECT nope FROM t");
+    assert!(screen.contains("column 'nope' not found") && screen.contains("           ^"), "{screen}");
+    shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1);");
+    shell.line("INSERT INTO m DEFAULT VALUES;");
+    shell.line("TRAIN MINIMIZE (SELECT SUM(a * a) FROM m) FOR 5 STEPS;");
+    let screen = shell.line(&format!("\\plot -o {}", file("run.svg").display()));
+    assert!(screen.contains("run.svg: objective over step"), "{screen}");
+}
+
+#[test]
+fn pictures_are_greys_on_the_terminal_and_shades_without_colours() {
+    let home = tempfile::tempdir().unwrap();
+    let sql =
+        "\\plot picture SELECT * FROM (VALUES ('img', [0.0, 1.0, 0.5, 0.0]), ('two', [1.0, 1.0, 1.0, 1.0])) AS t (name, p) ORDER BY name";
+    let mut shell = Terminal::with(home.path(), &[("COLORTERM", "truecolor")]);
+    let screen = shell.line(sql);
+    assert!(screen.contains("\n▀▀  ▀▀\nfrom 0, which is black, to 1, which is white"), "{screen}");
+    let row = shell.screen.screen().rows(0, COLUMNS).position(|line| line.starts_with('▀')).unwrap() as u16;
+    let grey = |x: u8| vt100::Color::Rgb(x, x, x);
+    let cell = |column| shell.screen.screen().cell(row, column).map(|cell| (cell.fgcolor(), cell.bgcolor()));
+    assert_eq!([cell(0), cell(1), cell(4)], [Some((grey(0), grey(128))), Some((grey(255), grey(0))), Some((grey(255), grey(255)))]);
+    shell.leave();
+    let mut shell = Terminal::with(home.path(), &[("NO_COLOR", "1")]);
+    let screen = shell.line(sql);
+    assert!(screen.contains("im  tw\n░▒  ██\n"), "{screen}");
+    let screen = shell.line("\\plot picture SELECT [1, 2, 3] AS v");
+    assert!(screen.contains("vectors of 3 numbers are no squares"), "{screen}");
+    let screen = shell.line("\\plot picture SELECT 1 AS v");
+    assert!(screen.contains("the statement gives no arrays"), "{screen}");
+}
+
+#[test]
 fn tab_completes_tables_and_columns_of_the_catalog() {
     let home = tempfile::tempdir().unwrap();
     let mut shell = Terminal::new(home.path());

@@ -1,0 +1,248 @@
+//! Figures on a sheet, by plotters: as a PNG file, or as the text of an SVG.
+
+use super::{Chart, Figure, Histogram, Pictures, label};
+use crate::error::{Error, Result};
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font;
+use std::path::Path;
+use std::sync::OnceLock;
+
+type Area<DB> = DrawingArea<DB, Shift>;
+type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// The size of a chart where nobody asks for another.
+const SHEET: (u32, u32) = (960, 600);
+/// Points of a curve beyond which it is thinned, in pairs.
+const MOST_PAIRS: usize = 1000;
+/// A sheet of pictures has no more dots, and is about so wide.
+const MOST_DOTS: u64 = 64_000_000;
+const WIDE: usize = 1200;
+/// The largest side of a number of a picture, what is between pictures, and the height of a caption.
+const LARGEST: usize = 16;
+const GAP: usize = 10;
+const CAPTION: usize = 20;
+
+const FONT: &str = "sans-serif";
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(31, 107, 180),
+    RGBColor(217, 95, 2),
+    RGBColor(27, 145, 90),
+    RGBColor(170, 51, 119),
+    RGBColor(102, 102, 102),
+    RGBColor(166, 118, 29),
+];
+
+/// Writes a figure as a PNG file.
+pub fn png(figure: &Figure, path: &Path) -> Result<()> {
+    font()?;
+    let area = BitMapBackend::new(path, size(figure)?).into_drawing_area();
+    let drawn = draw(figure, &area).and_then(|()| area.present());
+    drawn.map_err(|e| Error::new(format!("{} cannot be written: {e}", path.display())))
+}
+
+/// A figure as SVG, of a width and a height where it is given.
+pub fn svg(figure: &Figure, given: Option<(u32, u32)>) -> Result<String> {
+    font()?;
+    let mut text = String::new();
+    let area = SVGBackend::with_string(&mut text, given.map_or_else(|| size(figure), Ok)?).into_drawing_area();
+    let drawn = draw(figure, &area).and_then(|()| area.present());
+    drawn.map_err(|e| Error::new(format!("the figure cannot be drawn: {e}")))?;
+    drop(area);
+    Ok(text)
+}
+
+/// Text is measured and drawn with a font that comes along.
+fn font() -> Result<()> {
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    let register = || register_font(FONT, FontStyle::Normal, epaint_default_fonts::UBUNTU_LIGHT).is_ok();
+    if *REGISTERED.get_or_init(register) { Ok(()) } else { Err(Error::new("the font of figures cannot be read")) }
+}
+
+fn draw<DB: DrawingBackend>(figure: &Figure, area: &Area<DB>) -> Drawn<DB> {
+    area.fill(&WHITE)?;
+    match figure {
+        Figure::Chart(chart) => draw_chart(chart, area),
+        Figure::Histogram(histogram) => draw_histogram(histogram, area),
+        Figure::Pictures(pictures) => draw_pictures(pictures, area),
+    }
+}
+
+fn draw_chart<DB: DrawingBackend>(chart: &Chart, area: &Area<DB>) -> Drawn<DB> {
+    let (x_ends, y_ends) = chart.ends().unwrap_or(((0.0, 1.0), (0.0, 1.0)));
+    let ((left, right), (low, high)) = (wider(x_ends, 0.01), wider(y_ends, 0.04));
+    let mut sheet = ChartBuilder::on(area)
+        .caption(chart.title(), (FONT, 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(72)
+        .build_cartesian_2d(left..right, low..high)?;
+    let y_name = if let [(name, _)] = chart.curves.as_slice() { name.as_str() } else { "" };
+    axes(&mut sheet, (&chart.x.0, right - left), (y_name, high - low))?;
+    for (number, (name, y)) in chart.curves.iter().enumerate() {
+        let colour = COLOURS[number % COLOURS.len()];
+        let key = move |(x, y): (i32, i32)| Rectangle::new([(x, y - 4), (x + 12, y + 4)], colour.filled());
+        let points: Vec<(f64, f64)> = chart.x.1.iter().copied().zip(y.iter().copied()).collect();
+        let is_point = |point: &&(f64, f64)| point.0.is_finite() && point.1.is_finite();
+        if chart.is_scattered {
+            let dots = points.iter().filter(is_point).map(|point| Circle::new(*point, 2, colour.filled()));
+            sheet.draw_series(dots)?.label(name).legend(key);
+            continue;
+        }
+        let thin = thinned(&points);
+        let pieces = thin.split(|point| !is_point(&point)).filter(|piece| !piece.is_empty());
+        let lines = pieces.map(|piece| PathElement::new(piece, colour.stroke_width(2)));
+        sheet.draw_series(lines)?.label(name).legend(key);
+    }
+    if chart.curves.len() > 1 { keys(&mut sheet) } else { Ok(()) }
+}
+
+/// The shape of a long curve: the least and the greatest of as many points as fall together.
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= 2 * MOST_PAIRS {
+        return points.to_vec();
+    }
+    let pair = |points: &[(f64, f64)]| {
+        let finite = || points.iter().enumerate().filter(|(_, point)| point.1.is_finite());
+        let by_height = |a: &(usize, &(f64, f64)), b: &(usize, &(f64, f64))| a.1.1.total_cmp(&b.1.1);
+        let (least, greatest) = (finite().min_by(by_height), finite().max_by(by_height));
+        let mut ends: Vec<(usize, (f64, f64))> = least.into_iter().chain(greatest).map(|(at, point)| (at, *point)).collect();
+        ends.sort_by_key(|(at, _)| *at);
+        ends.into_iter().map(|(_, point)| point).collect::<Vec<_>>()
+    };
+    points.chunks(points.len().div_ceil(MOST_PAIRS)).flat_map(pair).collect()
+}
+
+fn draw_histogram<DB: DrawingBackend>(histogram: &Histogram, area: &Area<DB>) -> Drawn<DB> {
+    let most = histogram.series.iter().flat_map(|(_, counts)| counts).max().copied().unwrap_or(1) as f64;
+    let (left, right) = wider((histogram.low, histogram.high), 0.01);
+    let mut sheet = ChartBuilder::on(area)
+        .caption(histogram.title(), (FONT, 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(72)
+        .build_cartesian_2d(left..right, 0.0..most * 1.04)?;
+    let x_name = if let [(name, _)] = histogram.series.as_slice() { name.as_str() } else { "" };
+    axes(&mut sheet, (x_name, right - left), ("", most))?;
+    for (number, (name, counts)) in histogram.series.iter().enumerate() {
+        let colour = COLOURS[number % COLOURS.len()];
+        let edge = |bin: usize| match (histogram.high > histogram.low, bin) {
+            (true, bin) => histogram.start(bin),
+            (false, 0) => left,
+            (false, _) => right,
+        };
+        let filled = colour.mix(if histogram.series.len() > 1 { 0.45 } else { 0.8 }).filled();
+        let bars = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        let bars = bars.map(|(bin, count)| Rectangle::new([(edge(bin), 0.0), (edge(bin + 1), *count as f64)], filled));
+        sheet.draw_series(bars)?.label(name).legend(move |(x, y)| Rectangle::new([(x, y - 4), (x + 12, y + 4)], filled));
+    }
+    if histogram.series.len() > 1 { keys(&mut sheet) } else { Ok(()) }
+}
+
+type Sheet<'a, DB> = ChartContext<'a, DB, Cartesian2d<plotters::coord::types::RangedCoordf64, plotters::coord::types::RangedCoordf64>>;
+
+/// Names of the axes, and how long they are.
+fn axes<DB: DrawingBackend>(sheet: &mut Sheet<DB>, (x, width): (&str, f64), (y, height): (&str, f64)) -> Drawn<DB> {
+    // What rounding left of zero is zero.
+    let told = |length: f64| move |x: &f64| label(if x.abs() < 1e-6 * length { 0.0 } else { *x });
+    let (x_told, y_told) = (told(width), told(height));
+    sheet
+        .configure_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(BLACK.mix(0.12))
+        .label_style((FONT, 14))
+        .axis_desc_style((FONT, 15))
+        .x_label_formatter(&x_told)
+        .y_label_formatter(&y_told)
+        .x_desc(x)
+        .y_desc(y)
+        .draw()
+}
+
+/// Which colour is whose.
+fn keys<'a, DB: DrawingBackend + 'a>(sheet: &mut Sheet<'a, DB>) -> Drawn<DB> {
+    sheet
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.2))
+        .label_font((FONT, 14))
+        .draw()
+}
+
+/// Ends with some room beyond them.
+fn wider((low, high): (f64, f64), part: f64) -> (f64, f64) {
+    let room = if high > low { (high - low) * part } else { (low.abs() * 0.1).max(0.5) };
+    (low - room, high + room)
+}
+
+/// How pictures lie on a sheet.
+struct Layout {
+    columns: usize,
+    /// Dots of a side of a number.
+    side: usize,
+    /// Dots from one picture to the next.
+    across: usize,
+    down: usize,
+}
+
+impl Layout {
+    fn of(pictures: &Pictures) -> Self {
+        let (width, height, count) = (pictures.width, pictures.height, pictures.all.len().max(1));
+        // About three wide for two high.
+        let columns = ((count as f64 * 1.5 * height as f64 / width as f64).sqrt().ceil() as usize).clamp(1, count);
+        let side = (WIDE / columns).saturating_sub(GAP).checked_div(width).unwrap_or(1).clamp(1, LARGEST);
+        let caption = if pictures.has_captions() { CAPTION } else { 0 };
+        Self { columns, side, across: width * side + GAP, down: height * side + GAP + caption }
+    }
+}
+
+fn size(figure: &Figure) -> Result<(u32, u32)> {
+    let Figure::Pictures(pictures) = figure else { return Ok(SHEET) };
+    let Layout { columns, across, down, .. } = Layout::of(pictures);
+    let (width, height) = (columns * across + GAP, pictures.all.len().div_ceil(columns) * down + GAP);
+    if width as u64 * height as u64 > MOST_DOTS {
+        let error = format!("{} pictures of {} x {} are too many for a file", pictures.all.len(), pictures.width, pictures.height);
+        return Err(Error::new(error).hint("draw fewer of them: LIMIT 100"));
+    }
+    Ok((width as u32, height as u32))
+}
+
+fn draw_pictures<DB: DrawingBackend>(pictures: &Pictures, area: &Area<DB>) -> Drawn<DB> {
+    let Layout { columns, side, across, down } = Layout::of(pictures);
+    let ends = pictures.ends();
+    for (number, (caption, pixels)) in pictures.all.iter().enumerate() {
+        let (left, mut top) = (GAP + number % columns * across, GAP + number / columns * down);
+        if pictures.has_captions() {
+            area.draw(&Text::new(caption.as_str(), (left as i32, top as i32), (FONT, 15)))?;
+            top += CAPTION;
+        }
+        for (at, x) in pixels.iter().enumerate() {
+            let grey = (pictures.shade(*x, ends) * 255.0).round() as u8;
+            let (x, y) = ((left + at % pictures.width * side) as i32, (top + at / pictures.width * side) as i32);
+            let corner = (x + side as i32, y + side as i32);
+            area.draw(&Rectangle::new([(x, y), corner], RGBColor(grey, grey, grey).filled()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_curve_keeps_its_least_and_greatest_points() {
+        let points: Vec<(f64, f64)> = (0..100_000).map(|x| (f64::from(x), if x == 54_321 { -9.0 } else { f64::from(x % 7) })).collect();
+        let thin = thinned(&points);
+        assert!(thin.len() <= 2 * MOST_PAIRS && thin.contains(&(54_321.0, -9.0)), "{}", thin.len());
+        assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+    }
+
+    #[test]
+    fn names_in_an_svg_are_text_and_never_markup() {
+        let chart = Chart { x: ("<x>".into(), vec![1.0, 2.0]), curves: vec![("a & b".into(), vec![1.0, 2.0])], is_scattered: false };
+        let text = svg(&Figure::Chart(chart), Some((300, 200))).unwrap();
+        assert!(text.starts_with("<svg width=\"300\" height=\"200\"") && text.contains("a &amp; b over &lt;x&gt;"), "{text}");
+    }
+}
