@@ -18,7 +18,8 @@
 //! | room | holds | may use | may name |
 //! |---|---|---|---|
 //! | main | the command line | session shell | clap clap_complete clap_mangen tokio |
-//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session plot | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session plot report | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
+//! | report | a run as one page of HTML | session plot | arrow |
 //! | plot | curves, points, histograms and pictures of numbers, as PNG and SVG | - | plotters epaint_default_fonts |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait ndarray |
@@ -55,6 +56,8 @@ pub mod plot;
 pub mod program;
 #[doc(hidden)]
 pub mod relaxation;
+#[doc(hidden)]
+pub mod report;
 #[doc(hidden)]
 pub mod scalar;
 pub mod session;

@@ -1,7 +1,7 @@
 //! The command line: what `nabla` is asked for, and the status that it ends with.
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use nabladb::shell::{self, Command, Format, Script, bytes};
+use nabladb::shell::{self, Command, Format, ReportCommand, Script, bytes};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +38,13 @@ struct Running {
     /// Refuse every change to the database
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    engine: Engine,
+}
+
+/// What every work with a database takes.
+#[derive(Args)]
+struct Engine {
     /// How much memory sorts, joins, groups and the rows of a TRAIN may take, such as 512MB; the rest goes to temporary files
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory_limit: Option<usize>,
@@ -59,6 +66,18 @@ enum Tool {
         #[command(flatten)]
         running: Running,
     },
+    /// Write a page of HTML about a run: its curve, the parameters before and after, the relaxation gap and the explanation
+    Report {
+        /// The database's folder
+        database: PathBuf,
+        /// The run's number in nabla.runs; without one, the newest
+        run: Option<i64>,
+        /// Where the page goes; - is standard output
+        #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+        output: PathBuf,
+        #[command(flatten)]
+        engine: Engine,
+    },
     /// Write the completions of a shell to standard output
     Completions { shell: clap_complete::Shell },
     /// Write the manual page to standard output
@@ -71,6 +90,7 @@ Examples:
   nabla shop -f learn.sql                         run the statements of a file
   nabla shop --format csv -c 'SELECT * FROM t'    rows as CSV on standard output
   nabla run shop tables.sql learn.sql             run programs, with the same options
+  nabla report shop 3 -o run3.html                a page about run 3
   nabla completions bash > /etc/bash_completion.d/nabla
   nabla man > nabla.1                             the manual page";
 
@@ -89,6 +109,9 @@ fn main() -> ExitCode {
         Some(Tool::Run { database, files, running }) => {
             run(move || shell::run(command(Some(database), files.into_iter().map(Script::File).collect(), running)))
         }
+        Some(Tool::Report { database, run: number, output, engine: Engine { memory_limit, config } }) => {
+            run(move || shell::report(ReportCommand { database, run: number, output, memory_limit, config }))
+        }
         Some(Tool::Completions { shell }) => write(|command, text| {
             clap_complete::generate(shell, command, "nabla", text);
             Ok(())
@@ -98,7 +121,7 @@ fn main() -> ExitCode {
 }
 
 fn command(database: Option<PathBuf>, scripts: Vec<Script>, running: Running) -> Command {
-    let Running { format, read_only, memory_limit, config } = running;
+    let Running { format, read_only, engine: Engine { memory_limit, config } } = running;
     Command { database, read_only, memory_limit, format, config, scripts }
 }
 

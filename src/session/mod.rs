@@ -37,6 +37,7 @@ mod view;
 
 pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, nearest, pieces, statements};
 pub use database::{Database, Options};
+pub use explain::{Tells, tells};
 pub use outcome::Outcome;
 pub use parameter::Parameter;
 pub use relaxed::RelaxedQuery;

@@ -14,11 +14,13 @@ mod output;
 mod plot;
 mod progress;
 mod prompt;
+mod report;
 mod settings;
 mod size;
 mod table;
 
 pub use format::Format;
+pub use report::{ReportCommand, report};
 pub use settings::settings_help;
 pub use size::bytes;
 
@@ -29,7 +31,7 @@ use futures::future::LocalBoxFuture;
 use output::Output;
 use settings::Settings;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What the command line asks for.
@@ -78,23 +80,25 @@ impl From<std::io::Error> for Stop {
 
 /// Runs a command and gives its exit status: 0; 1 when a statement failed; 2 when the settings file cannot be used.
 pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
-    async move {
-        let settings = match Settings::load(command.config.as_deref()) {
-            Ok(settings) => settings,
-            Err(error) => {
-                say(&error, None);
-                return 2;
-            }
-        };
-        match all(&command, settings).await {
-            Ok(()) | Err(Stop::Closed) => 0,
-            Err(Stop::Failed(error, sql)) => {
-                say(&error, sql.as_deref());
-                1
-            }
+    async move { status(command.config.as_deref(), async |settings| all(&command, settings).await).await }.boxed_local()
+}
+
+/// The exit status of some work with the settings of a file.
+async fn status(config: Option<&Path>, work: impl AsyncFnOnce(Settings) -> Result<(), Stop>) -> u8 {
+    let settings = match Settings::load(config) {
+        Ok(settings) => settings,
+        Err(error) => {
+            say(&error, None);
+            return 2;
+        }
+    };
+    match work(settings).await {
+        Ok(()) | Err(Stop::Closed) => 0,
+        Err(Stop::Failed(error, sql)) => {
+            say(&error, sql.as_deref());
+            1
         }
     }
-    .boxed_local()
 }
 
 async fn all(command: &Command, mut settings: Settings) -> Result<(), Stop> {

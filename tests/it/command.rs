@@ -143,6 +143,56 @@ fn run_is_the_programs_of_files_with_the_same_options() {
 }
 
 #[test]
+fn a_report_is_one_page_about_a_run_and_asks_nobody_for_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (database, page) = (file("db"), file("page.html"));
+    let learn = "CREATE TABLE p AS SELECT value, sin(value) AS x, '<i>' AS kind FROM range(50);
+        CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3, idle DOUBLE LEARNABLE DEFAULT 1); INSERT INTO m DEFAULT VALUES;
+        CREATE TABLE u (id BIGINT, e REAL[8] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO u (id) SELECT value FROM range(5);
+        TRAIN m MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p WHERE p.kind = '<i>') USING adam (learning_rate => 0.1) FOR 40 STEPS;
+        TRAIN u MINIMIZE (SELECT SUM(inner_product(u.e, u.e)) FROM u) FOR 10 STEPS; UPDATE m SET a = 77; DROP TABLE u;";
+    let ran = nabla(&[&database, "-c", learn], "");
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+    let output = nabla(&["report", &database, "1", "-o", &page], "");
+    assert_eq!((output.status.code(), out(&output), err(&output)), (Some(0), String::new(), format!("{page}: run 1 of {database}\n")));
+    let html = std::fs::read_to_string(&page).unwrap();
+    for piece in [
+        "<h1>Run 1</h1>",
+        "WHERE p.kind = &#39;&lt;i&gt;&#39;",
+        "<tr><th>optimizer</th><td>adam</td></tr>",
+        "<tr><th>relaxation gap</th><td>0.0</td></tr>",
+        "\nrelaxed objective, exact objective at the end over step\n",
+        "\ntemperature over step\n",
+        "<td>m.a</td><td>3</td><td>",
+        "Not changed: m.idle, u.e.",
+        "<tr class=\"learned\"><td>run</td><td>learnable</td><td>m.a: reached by the gradient, 1 x 1 DOUBLE</td></tr>",
+        "<tr class=\"exact\"><td>stage 1</td><td>frozen rows</td><td>50",
+    ] {
+        assert!(html.contains(piece), "without {piece}:\n{html}");
+    }
+    let outside = ["http://", "https://", "src=", "<script", "<link", "<i>", "@import", "77"];
+    let own = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    let own = own.split("<svg").map(|piece| piece.split_once("</svg>").map_or(piece, |(_, rest)| rest)).collect::<String>();
+    assert!(outside.iter().all(|piece| !own.contains(piece)), "{own}");
+    // The newest run, of a table that is gone by now, over the database as it was.
+    let newest = nabla(&["report", &database, "-o", "-"], "");
+    let html = out(&newest);
+    assert!(newest.status.success() && html.contains("<h1>Run 2</h1>") && html.ends_with("</html>\n"), "{}", err(&newest));
+    assert!(
+        html.contains("<h3>u.e, 5 x 8</h3>")
+            && html.contains("<th>norm of the change</th>")
+            && html.contains("\nbefore, after, how often\n")
+    );
+    assert!(html.contains("<tr class=\"live\">"), "{html}");
+    let unknown = nabla(&["report", &database, "9"], "");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(err(&unknown), "error: there is no run 9\n  hint: the runs, newest first, are 2, 1\n");
+    let missing = nabla(&["report", &file("none")], "");
+    assert!(missing.status.code() == Some(1) && err(&missing).contains("there is no database at"), "{}", err(&missing));
+}
+
+#[test]
 fn completions_and_the_manual_page_are_written() {
     let bash = nabla(&["completions", "bash"], "");
     assert!(bash.status.success() && out(&bash).contains("--memory-limit"), "{}", err(&bash));
