@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 type Area<DB> = DrawingArea<DB, Shift>;
+/// Those of a chart's axes.
+type Ends = ((f64, f64), (f64, f64));
 type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// The size of a chart where nobody asks for another.
@@ -37,8 +39,8 @@ const COLOURS: [RGBColor; 6] = [
 pub fn png(figure: &Figure, path: &Path) -> Result<()> {
     font()?;
     let area = BitMapBackend::new(path, size(figure)?).into_drawing_area();
-    let drawn = draw(figure, &area).and_then(|()| area.present());
-    drawn.map_err(|e| Error::new(format!("{} cannot be written: {e}", path.display())))
+    draw(figure, &area)?;
+    area.present().map_err(|e| Error::new(format!("{} cannot be written: {e}", path.display())))
 }
 
 /// A figure as SVG, of a width and a height where it is given.
@@ -46,8 +48,8 @@ pub fn svg(figure: &Figure, given: Option<(u32, u32)>) -> Result<String> {
     font()?;
     let mut text = String::new();
     let area = SVGBackend::with_string(&mut text, given.map_or_else(|| size(figure), Ok)?).into_drawing_area();
-    let drawn = draw(figure, &area).and_then(|()| area.present());
-    drawn.map_err(|e| Error::new(format!("the figure cannot be drawn: {e}")))?;
+    draw(figure, &area)?;
+    area.present().map_err(|e| Error::new(format!("the figure cannot be drawn: {e}")))?;
     drop(area);
     Ok(text)
 }
@@ -59,17 +61,18 @@ fn font() -> Result<()> {
     if *REGISTERED.get_or_init(register) { Ok(()) } else { Err(Error::new("the font of figures cannot be read")) }
 }
 
-fn draw<DB: DrawingBackend>(figure: &Figure, area: &Area<DB>) -> Drawn<DB> {
-    area.fill(&WHITE)?;
-    match figure {
-        Figure::Chart(chart) => draw_chart(chart, area),
+fn draw<DB: DrawingBackend>(figure: &Figure, area: &Area<DB>) -> Result<()> {
+    let failed = |e: DrawingAreaErrorKind<DB::ErrorType>| Error::new(format!("the figure cannot be drawn: {e}"));
+    area.fill(&WHITE).map_err(failed)?;
+    let drawn = match figure {
+        Figure::Chart(chart) => draw_chart(chart, chart.ends()?, area),
         Figure::Histogram(histogram) => draw_histogram(histogram, area),
         Figure::Pictures(pictures) => draw_pictures(pictures, area),
-    }
+    };
+    drawn.map_err(failed)
 }
 
-fn draw_chart<DB: DrawingBackend>(chart: &Chart, area: &Area<DB>) -> Drawn<DB> {
-    let (x_ends, y_ends) = chart.ends().unwrap_or(((0.0, 1.0), (0.0, 1.0)));
+fn draw_chart<DB: DrawingBackend>(chart: &Chart, (x_ends, y_ends): Ends, area: &Area<DB>) -> Drawn<DB> {
     let ((left, right), (low, high)) = (wider(x_ends, 0.01), wider(y_ends, 0.04));
     let mut sheet = ChartBuilder::on(area)
         .caption(chart.title(), (FONT, 20))
@@ -237,6 +240,21 @@ mod tests {
         let thin = thinned(&points);
         assert!(thin.len() <= 2 * MOST_PAIRS && thin.contains(&(54_321.0, -9.0)), "{}", thin.len());
         assert!(thin.windows(2).all(|pair| pair[0].0 <= pair[1].0));
+    }
+
+    #[test]
+    fn numbers_of_any_size_are_drawn_or_refused() {
+        let drawn = |numbers: &[f64]| {
+            let x = ("x".into(), (0..numbers.len()).map(|x| x as f64).collect());
+            let chart = Chart { x, curves: vec![("y".into(), numbers.to_vec())], is_scattered: false };
+            let histogram = Histogram::of(&[("y", numbers)], 10).map(Figure::Histogram).and_then(|figure| svg(&figure, None));
+            svg(&Figure::Chart(chart), None).and(histogram).map_err(|e| e.to_string())
+        };
+        for numbers in [&[1e16, 1e16 + 2.0], &[5e-324, 0.0], &[1.0, 1.0 + f64::EPSILON], &[-1e300, 1e300], &[3.0, 3.0], &[1e-18, 2e-18]] {
+            assert!(drawn(numbers).is_ok_and(|svg| svg.ends_with("</svg>\n")), "{numbers:?}");
+        }
+        assert_eq!(drawn(&[-1e308, 1e308]), Err("-1e308 and 1e308 are too far apart to draw".into()));
+        assert_eq!(drawn(&[f64::NAN, f64::INFINITY]), Err("there are no numbers to draw".into()));
     }
 
     #[test]

@@ -44,14 +44,14 @@ impl Chart {
     /// The ends of both axes.
     pub fn ends(&self) -> Result<((f64, f64), (f64, f64))> {
         let all = self.curves.iter().flat_map(|(_, y)| y.iter().copied());
-        ends(self.x.1.iter().copied()).zip(ends(all)).ok_or_else(nothing)
+        Ok((spread(self.x.1.iter().copied())?, spread(all)?))
     }
 }
 
 impl Histogram {
     /// Counts the finite numbers of each series, in at most so many intervals.
     pub fn of(series: &[(&str, &[f64])], most: usize) -> Result<Self> {
-        let (low, high) = ends(series.iter().flat_map(|(_, numbers)| numbers.iter().copied())).ok_or_else(nothing)?;
+        let (low, high) = spread(series.iter().flat_map(|(_, numbers)| numbers.iter().copied()))?;
         let bins = if high > low { most.max(1) } else { 1 };
         let counts = |numbers: &[f64]| {
             let mut counts = vec![0; bins];
@@ -96,8 +96,13 @@ pub fn label(x: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_string() } else { text }
 }
 
-fn nothing() -> Error {
-    Error::new("there are no numbers to draw")
+/// The ends of numbers that can be drawn on an axis.
+fn spread(numbers: impl Iterator<Item = f64>) -> Result<(f64, f64)> {
+    match ends(numbers) {
+        None => Err(Error::new("there are no numbers to draw")),
+        Some((low, high)) if high - low > f64::MAX / 4.0 => Err(Error::new(format!("{low:e} and {high:e} are too far apart to draw"))),
+        Some(ends) => Ok(ends),
+    }
 }
 
 #[cfg(test)]

@@ -80,10 +80,18 @@ async fn curves(page: &mut Page, session: &Session, run: i64, exact: Option<f64>
     let x = ("step".to_string(), numbers(steps.column(0))?);
     let mut curves = vec![("relaxed objective".to_string(), numbers(steps.column(1))?)];
     curves.extend(exact.map(|exact| ("exact objective at the end".to_string(), vec![exact; x.1.len()])));
-    page.figure(&plot::svg(&Figure::Chart(Chart { x: x.clone(), curves, is_scattered: false }), Some(LARGE))?);
+    draw(page, Ok(Figure::Chart(Chart { x: x.clone(), curves, is_scattered: false })), LARGE);
     let curves = vec![("temperature".to_string(), numbers(steps.column(2))?)];
-    page.figure(&plot::svg(&Figure::Chart(Chart { x, curves, is_scattered: false }), Some(SMALL))?);
+    draw(page, Ok(Figure::Chart(Chart { x, curves, is_scattered: false })), SMALL);
     Ok(())
+}
+
+/// A figure on the page; numbers that cannot be drawn are no reason to tell nothing else.
+fn draw(page: &mut Page, figure: Result<Figure>, size: (u32, u32)) {
+    match figure.and_then(|figure| plot::svg(&figure, Some(size))) {
+        Ok(svg) => page.figure(&svg),
+        Err(error) => page.note(&error.to_string()),
+    }
 }
 
 /// EXPLAIN of the statement over the database that the run began with. What it reads may be gone by now.

@@ -1,9 +1,9 @@
 //! What a run changed: small columns number by number, large ones by norms and a histogram.
 
-use super::SMALL;
 use super::page::{Page, escaped};
+use super::{SMALL, draw};
 use crate::error::{Error, Result};
-use crate::plot::{self, Figure, Histogram, label};
+use crate::plot::{Figure, Histogram, label};
 use crate::session::{Parameter, Session};
 use arrow::util::display::array_value_to_string;
 
@@ -38,7 +38,7 @@ pub(super) async fn tell(page: &mut Page, before: &Session, after: &Session) -> 
         page.heading(&format!("{name}, {}", change.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ")));
         page.facts(&change.summary());
         let series = [("before", change.before.as_slice()), ("after", change.after.as_slice())];
-        page.figure(&plot::svg(&Figure::Histogram(Histogram::of(&series, BINS)?), Some(SMALL))?);
+        draw(page, Histogram::of(&series, BINS).map(Figure::Histogram), SMALL);
     }
     if !unchanged.is_empty() {
         page.note(&format!("Not changed: {}.", unchanged.join(", ")));

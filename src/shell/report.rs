@@ -31,6 +31,9 @@ pub fn report(command: ReportCommand) -> LocalBoxFuture<'static, u8> {
 
 async fn write(command: &ReportCommand, settings: Settings) -> Result<(), Stop> {
     let ReportCommand { database, run, output, memory_limit, .. } = command;
+    if !database.exists() {
+        return Err(Error::new(format!("there is no database at {}", database.display())).hint("check the path").into());
+    }
     let options = Options { path: Some(database.clone()), read_only: true, memory_limit: memory_limit.or(settings.memory_limit) };
     let report = report::report(&Database::open_with(options).await?, *run).await?;
     if output == Path::new("-") {

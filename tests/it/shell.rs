@@ -289,11 +289,14 @@ fn no_colours_where_they_are_turned_off_or_there_is_no_terminal() {
     }
     shell.leave();
     std::fs::create_dir(home.path().join("nabla")).unwrap();
-    std::fs::write(home.path().join("nabla/config.toml"), "colours = false\ntiming = true\nhistory = '~/other'").unwrap();
+    std::fs::write(home.path().join("nabla/config.toml"), "colours = false\ntiming = true\nhistory = '~/other'\npager = 'tr a A'").unwrap();
     let mut shell = Terminal::new(home.path());
     let screen = shell.line(EXPLAINED);
     assert_eq!(shell.style("m.a: reached", "learnable"), (vt100::Color::Default, false));
     assert!(screen.contains("Time: "), "{screen}");
+    shell.line("\\pager");
+    let screen = shell.line("SELECT 'banana' AS fruit;");
+    assert!(screen.contains("| bAnAnA |"), "{screen}");
     assert!(std::fs::read_to_string(home.path().join("other")).unwrap().contains("EXPLAIN TRAIN"));
     shell.leave();
     std::fs::remove_dir_all(home.path().join("nabla")).unwrap();
