@@ -18,7 +18,7 @@
 //! | room | holds | may use | may name |
 //! |---|---|---|---|
 //! | main | the command line | session shell | clap clap_complete clap_mangen tokio |
-//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session plot report | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs, the settings file | session plot report | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
 //! | report | a run as one page of HTML | session plot | arrow |
 //! | plot | curves, points, histograms and pictures of numbers, as PNG and SVG | - | plotters epaint_default_fonts |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |

@@ -1,6 +1,6 @@
 //! Figures on a sheet, by plotters: as a PNG file, or as the text of an SVG.
 
-use super::{Chart, Figure, Histogram, Pictures, label};
+use super::{Chart, Figure, Histogram, label, sheet};
 use crate::error::{Error, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -8,24 +8,16 @@ use plotters::style::register_font;
 use std::path::Path;
 use std::sync::OnceLock;
 
-type Area<DB> = DrawingArea<DB, Shift>;
+pub(super) type Area<DB> = DrawingArea<DB, Shift>;
 /// Those of a chart's axes.
 type Ends = ((f64, f64), (f64, f64));
-type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+pub(super) type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 /// The size of a chart where nobody asks for another.
 const SHEET: (u32, u32) = (960, 600);
 /// Points of a curve beyond which it is thinned, in pairs.
 const MOST_PAIRS: usize = 1000;
-/// A sheet of pictures has no more dots, and is about so wide.
-const MOST_DOTS: u64 = 64_000_000;
-const WIDE: usize = 1200;
-/// The largest side of a number of a picture, what is between pictures, and the height of a caption.
-const LARGEST: usize = 16;
-const GAP: usize = 10;
-const CAPTION: usize = 20;
-
-const FONT: &str = "sans-serif";
+pub(super) const FONT: &str = "sans-serif";
 const COLOURS: [RGBColor; 6] = [
     RGBColor(31, 107, 180),
     RGBColor(217, 95, 2),
@@ -67,7 +59,7 @@ fn draw<DB: DrawingBackend>(figure: &Figure, area: &Area<DB>) -> Result<()> {
     let drawn = match figure {
         Figure::Chart(chart) => draw_chart(chart, chart.ends()?, area),
         Figure::Histogram(histogram) => draw_histogram(histogram, area),
-        Figure::Pictures(pictures) => draw_pictures(pictures, area),
+        Figure::Pictures(pictures) => sheet::draw(pictures, area),
     };
     drawn.map_err(failed)
 }
@@ -179,55 +171,13 @@ fn wider((low, high): (f64, f64), part: f64) -> (f64, f64) {
     (low - room, high + room)
 }
 
-/// How pictures lie on a sheet.
-struct Layout {
-    columns: usize,
-    /// Dots of a side of a number.
-    side: usize,
-    /// Dots from one picture to the next.
-    across: usize,
-    down: usize,
-}
-
-impl Layout {
-    fn of(pictures: &Pictures) -> Self {
-        let (width, height, count) = (pictures.width, pictures.height, pictures.all.len().max(1));
-        // About three wide for two high.
-        let columns = ((count as f64 * 1.5 * height as f64 / width as f64).sqrt().ceil() as usize).clamp(1, count);
-        let side = (WIDE / columns).saturating_sub(GAP).checked_div(width).unwrap_or(1).clamp(1, LARGEST);
-        let caption = if pictures.has_captions() { CAPTION } else { 0 };
-        Self { columns, side, across: width * side + GAP, down: height * side + GAP + caption }
-    }
-}
-
+/// The size of the sheet; a figure that cannot be drawn has none, so that no file is begun.
 fn size(figure: &Figure) -> Result<(u32, u32)> {
-    let Figure::Pictures(pictures) = figure else { return Ok(SHEET) };
-    let Layout { columns, across, down, .. } = Layout::of(pictures);
-    let (width, height) = (columns * across + GAP, pictures.all.len().div_ceil(columns) * down + GAP);
-    if width as u64 * height as u64 > MOST_DOTS {
-        let error = format!("{} pictures of {} x {} are too many for a file", pictures.all.len(), pictures.width, pictures.height);
-        return Err(Error::new(error).hint("draw fewer of them: LIMIT 100"));
+    match figure {
+        Figure::Chart(chart) => chart.ends().map(|_| SHEET),
+        Figure::Histogram(_) => Ok(SHEET),
+        Figure::Pictures(pictures) => sheet::size(pictures),
     }
-    Ok((width as u32, height as u32))
-}
-
-fn draw_pictures<DB: DrawingBackend>(pictures: &Pictures, area: &Area<DB>) -> Drawn<DB> {
-    let Layout { columns, side, across, down } = Layout::of(pictures);
-    let ends = pictures.ends();
-    for (number, (caption, pixels)) in pictures.all.iter().enumerate() {
-        let (left, mut top) = (GAP + number % columns * across, GAP + number / columns * down);
-        if pictures.has_captions() {
-            area.draw(&Text::new(caption.as_str(), (left as i32, top as i32), (FONT, 15)))?;
-            top += CAPTION;
-        }
-        for (at, x) in pixels.iter().enumerate() {
-            let grey = (pictures.shade(*x, ends) * 255.0).round() as u8;
-            let (x, y) = ((left + at % pictures.width * side) as i32, (top + at / pictures.width * side) as i32);
-            let corner = (x + side as i32, y + side as i32);
-            area.draw(&Rectangle::new([(x, y), corner], RGBColor(grey, grey, grey).filled()))?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

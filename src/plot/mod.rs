@@ -3,6 +3,7 @@
 
 mod draw;
 mod picture;
+mod sheet;
 
 pub use draw::{png, svg};
 pub use picture::Pictures;

@@ -188,6 +188,8 @@ fn a_plot_is_drawn_into_a_png_or_an_svg_file() {
     }
     let screen = shell.line("\\plot -o no/such.png SELECT x FROM t");
     assert!(screen.contains("error: no/such.png cannot be written"), "{screen}");
+    let screen = shell.line(&format!("\\plot -o {} SELECT x FROM t WHERE false", file("none.png").display()));
+    assert!(screen.contains("error: there are no numbers to draw") && !file("none.png").exists(), "{screen}");
     let screen = shell.line("\\plot -o x.png SELECT nope FROM t");
     assert!(screen.contains("column 'nope' not found") && screen.contains("           ^"), "{screen}");
     shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1);");
