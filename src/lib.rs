@@ -18,8 +18,10 @@
 //! | room | holds | may use | may name |
 //! |---|---|---|---|
 //! | main | the command line | session shell server | clap clap_complete clap_mangen tokio tracing_subscriber |
-//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs | session | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile |
+//! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs, the settings file | session plot report | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
 //! | server | the network doors: Flight SQL, PostgreSQL's wire, metrics, health; connections, users, limits | session | datafusion arrow arrow_flight arrow_pg pgwire datafusion_pg_catalog async_trait tonic tonic_health prost base64 subtle getrandom metrics metrics_exporter_prometheus tracing futures tokio |
+//! | report | a run as one page of HTML | session plot | arrow |
+//! | plot | curves, points, histograms and pictures of numbers, as PNG and SVG | - | plotters epaint_default_fonts |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |
 //! | session | the waist: one SQL sentence in, one `Outcome` out; owns the order of the layers, and `EXPLAIN` | grammar table storage algebra split relaxation scalar program training buffer | datafusion arrow tokio futures async_trait ndarray |
 //! | grammar | text -> `Statement`; only our words beyond DataFusion's parser | - | datafusion strsim |
@@ -50,9 +52,13 @@ pub mod error;
 #[doc(hidden)]
 pub mod grammar;
 #[doc(hidden)]
+pub mod plot;
+#[doc(hidden)]
 pub mod program;
 #[doc(hidden)]
 pub mod relaxation;
+#[doc(hidden)]
+pub mod report;
 #[doc(hidden)]
 pub mod scalar;
 #[doc(hidden)]

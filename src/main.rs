@@ -1,9 +1,9 @@
 //! The command line: what `nabla` is asked for, and the status that it ends with.
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use nabladb::Options;
 use nabladb::server::{self, Limits, Settings};
-use nabladb::shell::{self, Command, Format, Script};
+use nabladb::shell::{self, Command, Format, ReportCommand, Script, bytes};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,9 +13,10 @@ use std::time::Duration;
 /// An embedded database whose queries learn.
 ///
 /// Statements come from -c and -f, else from the prompt on a terminal, else from standard input. Results go to standard output, everything
-/// else to standard error. Exit status: 0; 1 a statement failed (the statements before it stay committed); 2 wrong usage.
+/// else to standard error. Exit status: 0; 1 a statement failed (the statements before it stay committed); 2 wrong usage, or a settings file
+/// that cannot be used.
 #[derive(Parser)]
-#[command(name = "nabla", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(name = "nabla", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES, after_long_help = manual())]
 struct Arguments {
     #[command(subcommand)]
     tool: Option<Tool>,
@@ -28,20 +29,59 @@ struct Arguments {
     /// Run the SQL of a file; may be repeated, and mixed with -c
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
-    /// How results are written: table, csv, json, ndjson or arrow
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    format: Format,
+    #[command(flatten)]
+    running: Running,
+}
+
+/// How statements are run.
+#[derive(Args)]
+struct Running {
+    /// How results are written: table, csv, json, ndjson or arrow; without it, as tables
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
     /// Refuse every change to the database
     #[arg(long)]
     read_only: bool,
+    #[command(flatten)]
+    engine: Engine,
+}
+
+/// What every work with a database takes.
+#[derive(Args)]
+struct Engine {
     /// How much memory sorts, joins, groups and the rows of a TRAIN may take, such as 512MB; the rest goes to temporary files
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory_limit: Option<usize>,
+    /// The settings file, instead of the user's own
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// What else the command does.
 #[derive(Subcommand)]
 enum Tool {
+    /// Run programs in SQL, one after another
+    Run {
+        /// The database's folder, made when missing
+        database: PathBuf,
+        /// Files of SQL
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        running: Running,
+    },
+    /// Write a page of HTML about a run: its curve, the parameters before and after, the relaxation gap and the explanation
+    Report {
+        /// The database's folder
+        database: PathBuf,
+        /// The run's number in nabla.runs; without one, the newest
+        run: Option<i64>,
+        /// Where the page goes; - is standard output
+        #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+        output: PathBuf,
+        #[command(flatten)]
+        engine: Engine,
+    },
     /// Write the completions of a shell to standard output
     Completions { shell: clap_complete::Shell },
     /// Write the manual page to standard output
@@ -121,8 +161,15 @@ impl Serve {
     }
 
     /// The server, until it is asked to stop; asked twice, it stops at once.
-    async fn run(self) -> std::io::Result<u8> {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).map_err(std::io::Error::other)?;
+    async fn run(self) -> u8 {
+        let failed = |error: &dyn std::fmt::Display| {
+            eprintln!("error: {error}");
+            1
+        };
+        let filter = match tracing_subscriber::EnvFilter::try_new(&self.log) {
+            Ok(filter) => filter,
+            Err(error) => return failed(&error),
+        };
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
         let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
         if self.log_format == "json" {
@@ -130,13 +177,11 @@ impl Serve {
         } else {
             logs.init()
         }
-        match server::serve(self.settings(), asked_to_stop()?).await {
-            Ok(()) => Ok(0),
-            Err(error) => {
-                eprintln!("{error}");
-                Ok(1)
-            }
-        }
+        let stop = match asked_to_stop() {
+            Ok(stop) => stop,
+            Err(error) => return failed(&error),
+        };
+        server::serve(self.settings(), stop).await.map_or_else(|error| failed(&error), |()| 0)
     }
 }
 
@@ -172,67 +217,48 @@ Examples:
   nabla shop                                      a prompt over the database in the folder shop
   nabla shop -f learn.sql                         run the statements of a file
   nabla shop --format csv -c 'SELECT * FROM t'    rows as CSV on standard output
+  nabla run shop tables.sql learn.sql             run programs, with the same options
+  nabla report shop 3 -o run3.html                a page about run 3
   nabla serve shop --listen 127.0.0.1:31337       Flight SQL over the database
   nabla completions bash > /etc/bash_completion.d/nabla
   nabla man > nabla.1                             the manual page";
 
-/// A number of bytes, KB, MB, GB or TB, each 1,024 of the one before.
-fn bytes(text: &str) -> Result<usize, String> {
-    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit);
-    let number: f64 = number.parse().map_err(|_| "write a number and a unit, such as 512MB".to_string())?;
-    let power = match unit.trim().to_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 1,
-        "M" | "MB" | "MIB" => 2,
-        "G" | "GB" | "GIB" => 3,
-        "T" | "TB" | "TIB" => 4,
-        _ => return Err(format!("the unit '{unit}' is none of B, KB, MB, GB, TB")),
-    };
-    Ok((number * 1024f64.powi(power)) as usize)
+/// What stands below the whole help.
+fn manual() -> String {
+    format!("{EXAMPLES}\n\n{}", shell::settings_help())
 }
 
 fn main() -> ExitCode {
     let matches = Arguments::command().get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let scripts = scripts(&matches);
-    let Arguments { tool, database, read_only, memory_limit, format, .. } = arguments;
-    let tool = match tool {
-        Some(Tool::Serve(serve)) => return on_a_large_stack(move || runtime()?.block_on(serve.run())),
-        tool => tool,
-    };
-    if let Some(tool) = tool {
-        return write(tool);
-    }
-    let command = Command { database, read_only, memory_limit, format: Some(format), scripts };
-    on_a_large_stack(move || runtime().map(|runtime| runtime.block_on(shell::run(command))))
-}
-
-/// Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
-fn on_a_large_stack(work: impl FnOnce() -> std::io::Result<u8> + Send + 'static) -> ExitCode {
-    let work = std::thread::Builder::new().stack_size(STACK).spawn(work);
-    let status = work.and_then(|work| work.join().map_err(|_| std::io::Error::other("it stopped unexpectedly"))).and_then(|status| status);
-    status.map_or_else(
-        |e| {
-            eprintln!("error: the engine failed: {e}");
-            ExitCode::FAILURE
-        },
-        ExitCode::from,
-    )
-}
-
-/// Completions, or the manual page, on standard output; whoever reads them may stop before the end.
-fn write(tool: Tool) -> ExitCode {
-    let (mut command, mut text) = (Arguments::command(), vec![]);
-    let made = match tool {
-        Tool::Completions { shell } => {
-            clap_complete::generate(shell, &mut command, "nabla", &mut text);
-            Ok(())
+    let Arguments { tool, database, running, .. } = arguments;
+    match tool {
+        None => run(move || shell::run(command(database, scripts, running))),
+        Some(Tool::Run { database, files, running }) => {
+            run(move || shell::run(command(Some(database), files.into_iter().map(Script::File).collect(), running)))
         }
-        Tool::Serve(_) => Ok(()),
-        Tool::Man => clap_mangen::Man::new(command).render(&mut text),
-    };
-    match made.and_then(|()| std::io::stdout().write_all(&text)) {
+        Some(Tool::Report { database, run: number, output, engine: Engine { memory_limit, config } }) => {
+            run(move || shell::report(ReportCommand { database, run: number, output, memory_limit, config }))
+        }
+        Some(Tool::Serve(serve)) => run(move || serve.run()),
+        Some(Tool::Completions { shell }) => write(|command, text| {
+            clap_complete::generate(shell, command, "nabla", text);
+            Ok(())
+        }),
+        Some(Tool::Man) => write(|command, text| clap_mangen::Man::new(command.clone()).render(text)),
+    }
+}
+
+fn command(database: Option<PathBuf>, scripts: Vec<Script>, running: Running) -> Command {
+    let Running { format, read_only, engine: Engine { memory_limit, config } } = running;
+    Command { database, read_only, memory_limit, format, config, scripts }
+}
+
+/// What is made of the command line, on standard output; whoever reads it may stop before the end.
+fn write(make: impl FnOnce(&mut clap::Command, &mut Vec<u8>) -> std::io::Result<()>) -> ExitCode {
+    let mut text = vec![];
+    match make(&mut Arguments::command(), &mut text).and_then(|()| std::io::stdout().write_all(&text)) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
             eprintln!("error: standard output cannot be written: {e}");
             ExitCode::FAILURE
@@ -243,8 +269,20 @@ fn write(tool: Tool) -> ExitCode {
 
 const STACK: usize = 512 << 20;
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK / 8).build()
+/// Deeply nested queries are walked recursively; the memory of a stack is only taken when it is used.
+fn run<F: Future<Output = u8>>(work: impl FnOnce() -> F + Send + 'static) -> ExitCode {
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK / 8).build()?;
+        Ok(runtime.block_on(work()))
+    });
+    let status = thread.and_then(|work| work.join().map_err(|_| std::io::Error::other("it stopped unexpectedly"))).flatten();
+    status.map_or_else(
+        |e| {
+            eprintln!("error: the engine failed: {e}");
+            ExitCode::FAILURE
+        },
+        ExitCode::from,
+    )
 }
 
 /// -c and -f in the order in which they were written.

@@ -66,6 +66,11 @@ impl Statement {
         }
     }
 
+    /// Whether it tells how something is learned or relaxed.
+    pub fn is_explanation(&self) -> bool {
+        matches!(self.kind, Kind::Explain(_))
+    }
+
     /// Whether it learns.
     pub fn is_train(&self) -> bool {
         matches!(self.kind, Kind::Train(_))

@@ -108,6 +108,31 @@ impl Database {
         self.functions.add(Function::new(function)?, &query::settings(self.memory_limit)?)
     }
 
+    /// The database as it was at a version, such as that of a run: later commits are not in it, and it is only read.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let database = nabladb::Database::in_memory().await?;
+    /// let session = database.session()?;
+    /// session.run("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3)").await?;
+    /// session.run("INSERT INTO m DEFAULT VALUES").await?;
+    /// let trained = session.train("TRAIN MINIMIZE (SELECT SUM(a * a) FROM m) FOR 5 STEPS", &[]).await?.finish().await?;
+    /// let before = database.at(trained.version - 1).await?.session()?;
+    /// assert_eq!(before.run("SELECT a FROM m").await?.value().await?, 3.0.into());
+    /// # nabladb::Result::<()>::Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// There is no such version.
+    pub fn at(&self, version: i64) -> BoxFuture<'static, Result<Self>> {
+        let (present, functions, memory_limit) = (self.storage.clone(), self.functions.clone(), self.memory_limit);
+        async move {
+            let storage = Arc::new(present.at(version).await?);
+            Ok(Self { storage, writing: Arc::default(), runs: Arc::default(), functions, memory_limit })
+        }
+        .boxed()
+    }
+
     /// Where its files lie.
     pub fn folder(&self) -> &Path {
         self.storage.folder()

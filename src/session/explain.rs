@@ -19,6 +19,29 @@ use std::sync::Arc;
 /// One line of the explanation: which stage, what kind of thing, and what there is to say.
 type Line = (String, &'static str, String);
 
+/// What a line of an explanation tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// What the exact engine does, once.
+    Exact,
+    /// What is relaxed.
+    Live,
+    /// A learnable column.
+    Learned,
+    /// The run as a whole.
+    Run,
+}
+
+/// What a line tells of, by its stage and what it says of it.
+pub fn tells(stage: &str, what: &str) -> Tells {
+    match (stage, what) {
+        ("run", "learnable") => Tells::Learned,
+        ("run", _) => Tells::Run,
+        (_, "relaxed" | "gather") => Tells::Live,
+        _ => Tells::Exact,
+    }
+}
+
 /// How a query is relaxed.
 struct How {
     softness: Softness,

@@ -38,10 +38,11 @@ mod unnest;
 mod value;
 mod view;
 
-pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, pieces, statements};
+pub use crate::grammar::{Length, Piece, Statement, WORDS, is_complete, nearest, pieces, statements};
 pub use crate::scalar::{Arguments, Cotangents, DifferentiableFunction, FunctionType};
 pub use database::{Database, Options};
 pub use describe::{Description, Table};
+pub use explain::{Tells, tells};
 pub use outcome::Outcome;
 pub use parameter::Parameter;
 pub use relaxed::RelaxedQuery;

@@ -1,6 +1,6 @@
 //! The commands of the prompt: `\d` and its like, with a dot for the backslash if one prefers.
 
-use super::plot::Kind;
+use super::plot::Plot;
 use crate::error::{Error, Result};
 
 /// What a line asks of the shell and not of the database.
@@ -19,7 +19,7 @@ pub(super) enum Command {
     Edit,
     /// Seconds between two runs of the last statement.
     Watch(f64),
-    Plot(Kind),
+    Plot(Plot),
 }
 
 /// Names, what they take, and what they do.
@@ -32,7 +32,7 @@ pub(super) const COMMANDS: [(&str, &str, &str); 13] = [
     ("o", "[FILE]", "write results to a file, or to the terminal again"),
     ("e", "", "edit the last statement with $EDITOR, and run it"),
     ("watch", "[SECONDS]", "run the last statement again and again, until Ctrl-C"),
-    ("plot", "[KIND]", "draw the rows of the last query, or the last run: line, points or histogram"),
+    ("plot", "[KIND] [-o FILE] [SELECT]", "draw a query, the last one or the last run: line, points, histogram or picture; as PNG or SVG"),
     ("x", "", "tables with a line for each column, or with columns again"),
     ("format", "FORMAT", "how results are written: table, csv, json, ndjson or arrow"),
     ("timing", "", "tell how long each statement takes, or no more"),
@@ -92,7 +92,7 @@ impl Command {
                 Ok(seconds) if seconds > 0.0 && seconds <= 86_400.0 => Command::Watch(seconds),
                 _ => return Err(Error::new(format!("'{argument}' is no number of seconds")).hint("\\watch 2")),
             },
-            "plot" => Command::Plot(given.as_deref().unwrap_or("line").parse()?),
+            "plot" => Command::Plot(argument.parse()?),
             "x" => Command::Expanded,
             "format" => Command::Format(argument.into()),
             "timing" => Command::Timing,
@@ -103,7 +103,7 @@ impl Command {
 
 /// All commands, for reading.
 pub(super) fn help() -> String {
-    let lines = COMMANDS.map(|(name, takes, does)| format!("  {:<18} {does}\n", format!("\\{name} {takes}")));
+    let lines = COMMANDS.map(|(name, takes, does)| format!("  {:<31} {does}\n", format!("\\{name} {takes}")));
     format!(
         "Statements end with a semicolon and may take several lines; Tab completes, Ctrl-C cancels.\n{}\
          TRAIN ... {{ MINIMIZE | MAXIMIZE }} ( SELECT ... ) learns; EXPLAIN TRAIN shows how.",
@@ -114,6 +114,7 @@ pub(super) fn help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shell::plot::Kind;
 
     #[test]
     fn commands_have_a_backslash_or_a_dot_and_other_shells_names() {
@@ -136,6 +137,6 @@ mod tests {
                 .iter()
                 .all(|(name, takes, _)| takes.is_empty() || *name == "plot" || read(&format!("\\{name} 1")).expect("a command").is_ok())
         );
-        assert_eq!(read("\\plot points"), Some(Ok(Command::Plot(Kind::Points))));
+        assert!(matches!(read("\\plot points;"), Some(Ok(Command::Plot(Plot { kind: Kind::Points, .. })))));
     }
 }

@@ -2,32 +2,32 @@
 
 use super::command::Command;
 use super::complete::completions;
+use super::settings::Settings;
 use crate::session::{Piece, is_complete, pieces};
 use nu_ansi_term::{Color, Style};
 use reedline::{
     ColumnarMenu, Completer, CompletionResult, DefaultHinter, Emacs, FileBackedHistory, Highlighter, KeyCode, KeyModifiers, MenuBuilder,
     Reedline, ReedlineEvent, ReedlineMenu, Span, StyledText, Suggestion, ValidationResult, Validator, default_emacs_keybindings,
 };
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How many entries the history keeps.
-const HISTORY: usize = 10_000;
 const MENU: &str = "completion";
 
 /// Tables with their columns, as the newest commit has them.
 pub(super) type Names = Arc<Mutex<Vec<(String, Vec<String>)>>>;
 
-pub(super) fn editor(names: Names) -> reedline::Result<Reedline> {
+pub(super) fn editor(names: Names, settings: &Settings) -> reedline::Result<Reedline> {
     let mut keys = default_emacs_keybindings();
     let complete = ReedlineEvent::UntilFound(vec![ReedlineEvent::Menu(MENU.into()), ReedlineEvent::MenuNext]);
     keys.add_binding(KeyModifiers::NONE, KeyCode::Tab, complete);
-    let history = match history_file() {
-        Some(path) => FileBackedHistory::with_file(HISTORY, path),
-        None => FileBackedHistory::new(HISTORY),
+    let entries = settings.history_size.get();
+    let history = match settings.history_file() {
+        Some(path) => FileBackedHistory::with_file(entries, path),
+        None => FileBackedHistory::new(entries),
     };
     Ok(Reedline::create()
         .with_history(Box::new(history?))
+        .with_ansi_colors(settings.is_coloured())
         .with_validator(Box::new(Sentences))
         .with_highlighter(Box::new(Colours))
         .with_hinter(Box::new(DefaultHinter::default().with_style(Style::new().dimmed())))
@@ -36,14 +36,6 @@ pub(super) fn editor(names: Names) -> reedline::Result<Reedline> {
         .with_partial_completions(true)
         .with_menu(ReedlineMenu::EngineCompleter(Box::new(ColumnarMenu::default().with_name(MENU))))
         .with_edit_mode(Box::new(Emacs::new(keys))))
-}
-
-/// NABLA_HISTORY, or .nabla_history in the home folder; an empty one keeps none.
-fn history_file() -> Option<PathBuf> {
-    match std::env::var_os("NABLA_HISTORY") {
-        Some(path) => (!path.is_empty()).then(|| PathBuf::from(path)),
-        None => Some(PathBuf::from(std::env::var_os("HOME")?).join(".nabla_history")),
-    }
 }
 
 /// A line is finished when its last statement is, or when it is a command of the shell.

@@ -11,13 +11,14 @@ use arrow::ipc::writer::StreamWriter;
 use arrow::json::writer::{JsonArray, LineDelimited};
 use arrow::json::{Writer, WriterBuilder as JsonWriterBuilder};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use serde::Deserialize;
 use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
-    #[default]
     Table,
     Csv,
     Json,

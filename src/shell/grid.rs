@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use nu_ansi_term::Style;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -29,6 +30,8 @@ pub(super) struct Column {
     is_number: bool,
     is_list: bool,
     pub cells: Vec<String>,
+    /// Those of the cells; none where they are plain.
+    pub styles: Vec<Style>,
 }
 
 impl Grid {
@@ -42,6 +45,7 @@ impl Grid {
                 is_number: field.data_type().is_numeric(),
                 is_list: matches!(field.data_type(), DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..)),
                 cells: vec![],
+                styles: vec![],
             })
             .collect();
         for batch in batches {
@@ -91,7 +95,8 @@ impl Grid {
             return;
         }
         let mut gap = self.columns.len() / 2;
-        self.columns[gap] = Column { name: "...".into(), is_number: false, is_list: false, cells: vec!["...".into(); self.rows] };
+        let (name, cells) = ("...".into(), vec!["...".into(); self.rows]);
+        self.columns[gap] = Column { name, is_number: false, is_list: false, cells, styles: vec![] };
         widths[gap] = 3;
         while drawn_width(widths) > width && self.columns.len() > 3 {
             let after = self.columns.len() - gap > gap + 1;
@@ -114,7 +119,38 @@ impl Grid {
                 drawn.set_cell_alignment(CellAlignment::Right);
             }
         }
-        writeln!(out, "{table}")
+        let drawn = table.to_string();
+        if self.columns.iter().all(|column| column.styles.is_empty()) {
+            return writeln!(out, "{drawn}");
+        }
+        let lines = |text: &String| text.split('\n').count();
+        let head = 2 + self.columns.iter().map(|column| lines(&column.name)).max().unwrap_or(1);
+        let lines_of = |row: usize| self.columns.iter().map(|column| lines(&column.cells[row])).max().unwrap_or(1);
+        let mut rows = (0..self.rows).flat_map(|row| std::iter::repeat_n(row, lines_of(row))).peekable();
+        for (number, line) in drawn.lines().enumerate() {
+            match rows.next_if(|_| number >= head) {
+                Some(row) => writeln!(out, "{}", self.painted(line, row))?,
+                None => writeln!(out, "{line}")?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A drawn line of a row, with its cells in their styles.
+    fn painted(&self, line: &str, row: usize) -> String {
+        let (mut text, mut letters) = (String::new(), line.chars().peekable());
+        for (number, column) in self.columns.iter().enumerate() {
+            let border = if number == 0 { "| " } else { " | " };
+            text.extend(letters.by_ref().take(border.len()));
+            let (mut cell, mut room) = (String::new(), column.width());
+            while let Some(letter) = letters.next_if(|letter| letter.width().unwrap_or(0) <= room) {
+                room -= letter.width().unwrap_or(0);
+                cell.push(letter);
+            }
+            text += &column.style(row).paint(cell).to_string();
+        }
+        text.extend(letters);
+        text
     }
 
     /// Each row by itself, a line for each column.
@@ -132,7 +168,7 @@ impl Grid {
             writeln!(out, "-[ row {number} ]{}", "-".repeat(names.max(12)))?;
             for column in &self.columns {
                 let pad = " ".repeat(names - column.name.width());
-                writeln!(out, "{}{pad} | {}", column.name, column.cells[row])?;
+                writeln!(out, "{}{pad} | {}", column.name, column.style(row).paint(&column.cells[row]))?;
             }
         }
         Ok(())
@@ -148,6 +184,10 @@ impl Column {
     fn width(&self) -> usize {
         let lines = self.cells.iter().flat_map(|cell| cell.lines()).map(UnicodeWidthStr::width);
         lines.max().unwrap_or(0).max(self.name.width())
+    }
+
+    fn style(&self, row: usize) -> Style {
+        self.styles.get(row).copied().unwrap_or_default()
     }
 }
 
@@ -188,6 +228,7 @@ mod tests {
             is_number: cell.parse::<f64>().is_ok(),
             is_list: cell.starts_with('['),
             cells: vec![cell.to_string()],
+            styles: vec![],
         };
         Grid { columns: columns.iter().map(column).collect(), rows: 1, elided: None }
     }

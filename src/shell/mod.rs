@@ -6,6 +6,7 @@ mod canvas;
 mod command;
 mod complete;
 mod editor;
+mod explanation;
 mod format;
 mod grid;
 mod mark;
@@ -13,17 +14,24 @@ mod output;
 mod plot;
 mod progress;
 mod prompt;
+mod report;
+mod settings;
+mod size;
 mod table;
 
 pub use format::Format;
+pub use report::{ReportCommand, report};
+pub use settings::settings_help;
+pub use size::bytes;
 
 use crate::error::{Error, Place, Result};
 use crate::session::{Options, Session, is_complete, statements};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 use output::Output;
+use settings::Settings;
 use std::io::{BufRead, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// What the command line asks for.
@@ -34,6 +42,8 @@ pub struct Command {
     /// In bytes.
     pub memory_limit: Option<usize>,
     pub format: Option<Format>,
+    /// The settings file, instead of the user's own.
+    pub config: Option<PathBuf>,
     /// `-c` and `-f`, in the order of the command line.
     pub scripts: Vec<Script>,
 }
@@ -68,24 +78,35 @@ impl From<std::io::Error> for Stop {
     }
 }
 
-/// Runs a command and gives its exit status: 0, or 1 when a statement failed.
+/// Runs a command and gives its exit status: 0; 1 when a statement failed; 2 when the settings file cannot be used.
 pub fn run(command: Command) -> LocalBoxFuture<'static, u8> {
-    async move {
-        match all(&command).await {
-            Ok(()) | Err(Stop::Closed) => 0,
-            Err(Stop::Failed(error, sql)) => {
-                say(&error, sql.as_deref());
-                1
-            }
-        }
-    }
-    .boxed_local()
+    async move { status(command.config.as_deref(), async |settings| all(&command, settings).await).await }.boxed_local()
 }
 
-async fn all(command: &Command) -> Result<(), Stop> {
-    let Command { database, read_only, memory_limit, .. } = command;
-    let session = Session::open(Options { path: database.clone(), read_only: *read_only, memory_limit: *memory_limit }).await?;
-    let mut output = Output { format: command.format.unwrap_or_default(), ..Output::default() };
+/// The exit status of some work with the settings of a file.
+async fn status(config: Option<&Path>, work: impl AsyncFnOnce(Settings) -> Result<(), Stop>) -> u8 {
+    let settings = match Settings::load(config) {
+        Ok(settings) => settings,
+        Err(error) => {
+            say(&error, None);
+            return 2;
+        }
+    };
+    match work(settings).await {
+        Ok(()) | Err(Stop::Closed) => 0,
+        Err(Stop::Failed(error, sql)) => {
+            say(&error, sql.as_deref());
+            1
+        }
+    }
+}
+
+async fn all(command: &Command, mut settings: Settings) -> Result<(), Stop> {
+    settings.format = command.format.unwrap_or(settings.format);
+    let memory_limit = command.memory_limit.or(settings.memory_limit);
+    let options = Options { path: command.database.clone(), read_only: command.read_only, memory_limit };
+    let session = Session::open(options).await?;
+    let mut output = Output { settings, file: None };
     for script in &command.scripts {
         match script {
             Script::Text(sql) => run_text(&session, sql, &mut output).await?,
@@ -137,6 +158,11 @@ async fn run_text(session: &Session, sql: &str, output: &mut Output) -> Result<(
         })?;
     }
     Ok(())
+}
+
+/// Tells what was done.
+fn say_so(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 fn say(error: &Error, sql: Option<&str>) {

@@ -3,6 +3,7 @@
 use super::Stop;
 use super::format::{self, Format};
 use super::progress;
+use super::settings::Settings;
 use super::table::{self, Look};
 use crate::error::Error;
 use crate::session::{Outcome, Statement};
@@ -13,15 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 /// What is asked of results.
-#[derive(Default)]
 pub(super) struct Output {
-    pub format: Format,
-    /// Each row of a table by itself.
-    pub expanded: bool,
-    /// Whether the time of every statement is told.
-    pub timing: bool,
-    /// Whether tables are whole, and gone through page by page.
-    pub paging: bool,
+    pub settings: Settings,
     /// Instead of standard output.
     pub file: Option<File>,
 }
@@ -42,13 +36,15 @@ impl Output {
         }
         let length = crate::session::length(statement).filter(|_| stderr().is_terminal());
         let on_terminal = self.file.is_none() && stdout().is_terminal();
+        let is_coloured = self.settings.is_coloured();
         match length {
-            Some(length) if on_terminal && self.format == Format::Table => progress::told(outcome, length).await?,
+            Some(length) if on_terminal && self.settings.format == Format::Table => progress::told(outcome, length, is_coloured).await?,
             // Rows and a live line on one terminal would write over each other.
-            Some(length) if !on_terminal => self.write(progress::watched(outcome, length)).await?,
+            Some(length) if !on_terminal => self.write(progress::watched(outcome, length, is_coloured)).await?,
+            _ if statement.is_explanation() => self.written(outcome, true).await?,
             _ => self.write(outcome).await?,
         }
-        if self.timing {
+        if self.settings.timing {
             let _ = writeln!(stderr(), "Time: {:.3} ms", started.elapsed().as_secs_f64() * 1e3);
         }
         Ok(())
@@ -56,19 +52,26 @@ impl Output {
 
     /// Writes rows where results go.
     pub async fn write(&mut self, outcome: Outcome) -> Result<(), Stop> {
+        self.written(outcome, false).await
+    }
+
+    async fn written(&mut self, outcome: Outcome, explains: bool) -> Result<(), Stop> {
+        let Settings { format, expanded, paging, .. } = self.settings;
         let on_terminal = self.file.is_none() && stdout().is_terminal();
-        let paged = self.paging && on_terminal && self.format == Format::Table;
+        let paged = paging && on_terminal && format == Format::Table;
         let width = terminal_size().map(|(columns, _)| columns).filter(|_| on_terminal && !paged);
-        let look = Look { width, expanded: self.expanded, whole: paged };
+        let most = if paged || explains { usize::MAX } else { self.settings.max_rows.get() };
+        let painted = explains && on_terminal && !paged && self.settings.is_coloured();
+        let look = Look { width, expanded, most, painted };
         if let Some(file) = &mut self.file {
-            return write_to(&mut BufWriter::new(file), outcome, self.format, look).await;
+            return write_to(&mut BufWriter::new(file), outcome, format, look).await;
         }
         if !paged {
-            return write_to(&mut BufWriter::new(stdout().lock()), outcome, self.format, look).await;
+            return write_to(&mut BufWriter::new(stdout().lock()), outcome, format, look).await;
         }
-        let mut pager = pager()?;
+        let mut pager = pager(self.settings.pager.as_deref())?;
         let input = pager.stdin.take().ok_or_else(|| Error::new("the pager takes no input"))?;
-        let written = write_to(&mut BufWriter::new(input), outcome, self.format, look).await;
+        let written = write_to(&mut BufWriter::new(input), outcome, format, look).await;
         pager.wait()?;
         // A pager that was left before the end is no failure.
         if let Err(Stop::Closed) = written { Ok(()) } else { written }
@@ -90,9 +93,9 @@ async fn write_to(out: &mut impl Write, mut outcome: Outcome, format: Format, lo
     Ok(out.flush()?)
 }
 
-/// $PAGER, or less.
-fn pager() -> Result<Child, Stop> {
-    let command = std::env::var("PAGER").unwrap_or_else(|_| "less -SFX".into());
+/// The pager of the settings, else $PAGER, else less.
+fn pager(set: Option<&str>) -> Result<Child, Stop> {
+    let command = set.map(str::to_string).or_else(|| std::env::var("PAGER").ok()).unwrap_or_else(|| "less -SFX".into());
     let mut words = command.split_whitespace();
     let mut pager = Command::new(words.next().unwrap_or("less"));
     let started = pager.args(words).stdin(Stdio::piped()).spawn();

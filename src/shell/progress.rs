@@ -52,9 +52,10 @@ impl Curve {
 }
 
 impl Line {
-    fn new(length: Length) -> Self {
+    fn new(length: Length, is_coloured: bool) -> Self {
         let bar = ProgressBar::with_draw_target(Some(PARTS), ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template(&format!("{{bar:{BAR}.cyan/dim}} {{msg}}")).expect("a template");
+        let colours = if is_coloured { ".cyan/dim" } else { "" };
+        let style = ProgressStyle::with_template(&format!("{{bar:{BAR}{colours}}} {{msg}}")).expect("a template");
         bar.set_style(style.progress_chars("━━─"));
         Self { bar, length, each: None, objectives: Curve { kept: vec![], every: 1, seen: 0 }, first: None }
     }
@@ -117,14 +118,14 @@ fn clock(time: Duration) -> String {
 }
 
 /// The log of a run as it is, with the live line beside it.
-pub(super) fn watched(log: Outcome, length: Length) -> Outcome {
-    let mut line = Line::new(length);
+pub(super) fn watched(log: Outcome, length: Length, is_coloured: bool) -> Outcome {
+    let mut line = Line::new(length, is_coloured);
     log.inspected(move |rows| steps_of(rows).for_each(|step| line.step(&step)))
 }
 
 /// Instead of the log, the live line and then what came of the run.
-pub(super) async fn told(log: Outcome, length: Length) -> Result<(), Stop> {
-    let mut line = Line::new(length);
+pub(super) async fn told(log: Outcome, length: Length, is_coloured: bool) -> Result<(), Stop> {
+    let mut line = Line::new(length, is_coloured);
     let mut training = Training::of(log);
     while let Some(step) = training.next().await {
         line.step(&step?);

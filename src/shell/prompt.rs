@@ -3,8 +3,8 @@
 use super::command::{self, Command};
 use super::editor::{Names, editor};
 use super::output::{Output, terminal_size};
-use super::plot::{self, Kind};
-use super::{Stop, run_file, run_text, say};
+use super::plot::{self, Plot};
+use super::{Stop, run_file, run_text, say, say_so};
 use crate::error::{Error, Result};
 use crate::session::{Session, Value, statements};
 use arrow::util::display::array_value_to_string;
@@ -41,12 +41,12 @@ struct Prompt<'a> {
 
 pub(super) async fn talk(session: &Session, output: Output) -> Result<(), Stop> {
     let names = Names::default();
-    let editor = editor(names.clone()).map_err(|e| unusable(&e))?;
+    let editor = editor(names.clone(), &output.settings).map_err(|e| unusable(&e))?;
     let mut prompt = Prompt { session, output, editor, names, last: String::new() };
-    let line = DefaultPrompt::new(DefaultPromptSegment::Basic("nabla".into()), DefaultPromptSegment::Empty);
     let _ = writeln!(stderr(), "NablaDB {}: \\help for help, \\q to leave", env!("CARGO_PKG_VERSION"));
     loop {
         prompt.learn_names().await;
+        let line = DefaultPrompt::new(DefaultPromptSegment::Basic(name(session).into()), DefaultPromptSegment::Empty);
         let text = match prompt.editor.read_line(&line).map_err(|e| unusable(&e))? {
             Signal::Success(text) => text,
             Signal::CtrlC => continue,
@@ -60,6 +60,15 @@ pub(super) async fn talk(session: &Session, output: Output) -> Result<(), Stop> 
             Ok(false) | Err(Stop::Closed) => return Ok(()),
             Err(Stop::Failed(error, sql)) => say(&error, sql.as_deref()),
         }
+    }
+}
+
+/// As psql has it: a star in a transaction, an exclamation mark in one that has failed.
+fn name(session: &Session) -> &'static str {
+    match (session.in_transaction(), session.has_failed()) {
+        (false, _) => "nabla",
+        (true, false) => "nabla*",
+        (true, true) => "nabla!",
     }
 }
 
@@ -77,28 +86,25 @@ impl Prompt<'_> {
             }
             return Ok(true);
         };
-        let said = |what: &str| {
-            let _ = writeln!(stderr(), "{what}");
-        };
         let switched = |is_on: bool| if is_on { "on" } else { "off" };
         match command? {
-            Command::Help => said(&command::help()),
+            Command::Help => say_so(&command::help()),
             Command::Quit => return Ok(false),
             Command::Tables => self.cancellable(TABLES.into()).await?,
             Command::Describe(table) => self.describe(&table).await?,
             Command::Timing => {
-                self.output.timing ^= true;
-                said(&format!("timing is {}", switched(self.output.timing)));
+                self.output.settings.timing ^= true;
+                say_so(&format!("timing is {}", switched(self.output.settings.timing)));
             }
             Command::Expanded => {
-                self.output.expanded ^= true;
-                said(&format!("expanded tables are {}", switched(self.output.expanded)));
+                self.output.settings.expanded ^= true;
+                say_so(&format!("expanded tables are {}", switched(self.output.settings.expanded)));
             }
             Command::Paging => {
-                self.output.paging ^= true;
-                said(&format!("paging is {}", switched(self.output.paging)));
+                self.output.settings.paging ^= true;
+                say_so(&format!("paging is {}", switched(self.output.settings.paging)));
             }
-            Command::Format(name) => self.output.format = name.parse().map_err(|e: String| Error::new(e))?,
+            Command::Format(name) => self.output.settings.format = name.parse().map_err(|e: String| Error::new(e))?,
             Command::Output(path) => self.output.send_to(path.as_deref())?,
             Command::Include(path) => {
                 let path = PathBuf::from(path);
@@ -106,10 +112,10 @@ impl Prompt<'_> {
             }
             Command::Edit => {
                 self.last = edited(&self.last)?;
-                said(self.last.trim_end());
+                say_so(self.last.trim_end());
                 self.run_last().await?;
             }
-            Command::Plot(kind) => self.plot(kind).await?,
+            Command::Plot(plot) => self.plot(plot).await?,
             Command::Watch(seconds) => loop {
                 self.run_last().await?;
                 cancelled_by_ctrl_c(async {
@@ -133,16 +139,24 @@ impl Prompt<'_> {
         cancelled_by_ctrl_c(run_text(self.session, &sql, &mut self.output)).await
     }
 
-    async fn plot(&mut self, kind: Kind) -> Result<(), Stop> {
-        let session = self.session;
-        let last = match statements(&self.last).next() {
+    async fn plot(&mut self, Plot { kind, file, sql }: Plot) -> Result<(), Stop> {
+        let (session, is_coloured) = (self.session, self.output.settings.is_coloured());
+        let is_given = sql.is_some();
+        let text = sql.unwrap_or_else(|| self.last.clone());
+        let query = match statements(&text).next() {
             Some(Ok(statement)) if statement.is_query() => statement.text,
-            Some(Ok(statement)) if statement.is_train() => RUN.into(),
-            _ => return Err(Error::new("the last statement is no query").hint("\\plot draws the last SELECT, or the last run").into()),
+            Some(Ok(statement)) if statement.is_train() && !is_given => RUN.into(),
+            None => RUN.into(),
+            Some(Err(error)) if is_given => return Err(Stop::Failed(error, Some(text.clone()))),
+            _ => return Err(Error::new("the last statement is no query").hint("\\plot draws a SELECT, or the last run").into()),
         };
         cancelled_by_ctrl_c(async move {
+            let outcome = session.run(&query).await.map_err(|error| Stop::Failed(error, Some(query.clone())))?;
+            if let Some(path) = file {
+                return plot::save(outcome, kind, &path).await;
+            }
             let (columns, rows) = terminal_size().unwrap_or((80, 24));
-            let drawn = plot::plot(session.run(&last).await?, kind, (columns - 1, (rows / 2).max(8))).await?;
+            let drawn = plot::drawn(outcome, kind, (columns - 1, (rows / 2).max(8)), is_coloured).await?;
             Ok(writeln!(stdout(), "{drawn}")?)
         })
         .await

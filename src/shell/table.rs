@@ -1,6 +1,7 @@
 //! Results as a table to look at: all rows when they are few, the first and the last when they are many.
 
 use super::Stop;
+use super::explanation;
 use super::format::io_or_engine;
 use super::grid::Grid;
 use crate::session::Outcome;
@@ -10,22 +11,21 @@ use arrow::datatypes::SchemaRef;
 use std::collections::VecDeque;
 use std::io::Write;
 
-/// Results with more rows than this are shown in part.
-const SHOWN: usize = 40;
-
 /// How a table is drawn.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Look {
     /// Columns of the terminal; without one nothing is shortened.
     pub width: Option<usize>,
     /// Each row by itself.
     pub expanded: bool,
-    /// Whether all rows are shown, however many.
-    pub whole: bool,
+    /// Results with more rows than this are shown in part.
+    pub most: usize,
+    /// Whether it is an explanation in its colours.
+    pub painted: bool,
 }
 
 pub(super) async fn write(out: &mut impl Write, mut rows: Outcome, schema: &SchemaRef, look: Look) -> Result<(), Stop> {
-    let mut kept = Kept { shown: if look.whole { usize::MAX } else { SHOWN }, ..Kept::default() };
+    let mut kept = Kept { shown: look.most, ..Kept::default() };
     while let Some(batch) = rows.next().await {
         kept.push(batch?);
     }
@@ -34,6 +34,9 @@ pub(super) async fn write(out: &mut impl Write, mut rows: Outcome, schema: &Sche
     let mut grid = Grid::new(schema, &ends)?;
     if total > shown {
         grid.elide(ends[0].num_rows(), total);
+    }
+    if look.painted {
+        explanation::paint(&mut grid);
     }
     if look.expanded {
         grid.draw_expanded(out)?;
@@ -62,7 +65,7 @@ struct Kept {
 
 impl Kept {
     fn push(&mut self, batch: RecordBatch) {
-        let head = (self.shown / 2).saturating_sub(self.total).min(batch.num_rows());
+        let head = self.shown.div_ceil(2).saturating_sub(self.total).min(batch.num_rows());
         if head > 0 {
             self.first.push(batch.slice(0, head));
         }

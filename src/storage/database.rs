@@ -29,9 +29,17 @@ pub struct Database {
     access: Access,
     open: Mutex<Open>,
     reader: Reader,
+    past: Option<Past>,
     // In this order: the lock goes when all else is closed, and the folder after it.
     _lock: Option<WriterLock>,
     temporary: Option<TempDir>,
+}
+
+/// What a database shows that is not as it is now.
+struct Past {
+    snapshot: Snapshot,
+    /// Keeps the folder.
+    _present: Arc<Database>,
 }
 
 struct Open {
@@ -63,6 +71,27 @@ impl Database {
         Self::open_existing(&path, Access::ReadWrite, Some(folder)).await
     }
 
+    /// The same database as it was at a version, for reading only.
+    pub async fn at(self: &Arc<Self>, version: i64) -> Result<Self> {
+        let mut catalog = catalog::connect(&self.folder, Access::ReadOnly).await?;
+        catalog.begin("BEGIN").await?;
+        let loaded = self.loaded(&mut catalog, version).await;
+        catalog.rollback().await?;
+        let past = Some(Past { snapshot: loaded?, _present: self.clone() });
+        let (folder, reader, open) = (self.folder.clone(), self.reader.clone(), Mutex::new(Open { catalog, latest: None }));
+        Ok(Self { folder, access: Access::ReadOnly, open, reader, past, _lock: None, temporary: None })
+    }
+
+    async fn loaded(&self, catalog: &mut Catalog, version: i64) -> Result<Snapshot> {
+        let query = sqlx::query_as("SELECT snapshot_id FROM ducklake_snapshot WHERE snapshot_id = ?").bind(version);
+        let found: Option<(i64,)> = catalog.first(query).await?;
+        if found.is_none() {
+            let newest = newest(catalog).await?;
+            return Err(Error::new(format!("the database has no version {version}")).hint(format!("its newest version is {newest}")));
+        }
+        Snapshot::load(catalog, version, self.reader.clone()).await
+    }
+
     pub fn access(&self) -> Access {
         self.access
     }
@@ -72,8 +101,11 @@ impl Database {
         &self.folder
     }
 
-    /// The database as it is now: all definitions, and providers to read them.
+    /// The database as it is now, or at its version: all definitions, and providers to read them.
     pub async fn snapshot(&self) -> Result<Snapshot> {
+        if let Some(past) = &self.past {
+            return Ok(past.snapshot.clone());
+        }
         let mut open = self.open.lock().await;
         let Open { catalog, latest } = &mut *open;
         catalog.settle().await?;
@@ -128,7 +160,7 @@ impl Database {
         let reader = Arc::new(SqliteMetadataProvider::from_pool(catalog::pool(&folder)));
         let reader = Reader { catalog: reader, folder: DataFolder::open(&data)?, data };
         let open = Mutex::new(Open { catalog, latest: None });
-        let database = Self { folder, access, open, reader, _lock: lock, temporary };
+        let database = Self { folder, access, open, reader, past: None, _lock: lock, temporary };
         database.settle().await?;
         Ok(database)
     }

@@ -65,7 +65,7 @@ pub(super) fn write(path: &Path, fields: Vec<Field>, batches: &[RecordBatch], du
 
 /// Real numbers hardly compress and never repeat: they are written as they are.
 fn properties(fields: &[Field]) -> WriterProperties {
-    let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY).set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
+    let mut properties = WriterProperties::builder().set_compression(Compression::LZ4_RAW).set_max_row_group_bytes(Some(ROW_GROUP_BYTES));
     for field in fields {
         let mut parts = vec![field.name().clone()];
         let mut data_type = field.data_type();

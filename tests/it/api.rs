@@ -1,6 +1,6 @@
 //! The library's door: databases, sessions, parameters, runs as streams, batches, arrays.
 
-use crate::{rows, run, session};
+use crate::{fails, rows, run, session};
 use arrow::array::{ArrayRef, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray};
 use futures::StreamExt;
 use nabladb::{Database, Error, Value, values};
@@ -189,4 +189,27 @@ async fn a_parameter_is_read_as_an_array() {
     assert!(refused("net.z").await.contains("'z'"));
     assert!(refused("nets.w").await.contains("'nets' not found"));
     assert!(refused("w").await.contains("write table.column"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_at_a_version_is_as_it_was_and_stays_so() {
+    let database = Database::in_memory().await.unwrap();
+    let session = database.session().unwrap();
+    run(&session, "CREATE TABLE t AS SELECT 1 AS a; CREATE TABLE m (w DOUBLE LEARNABLE DEFAULT 2); INSERT INTO m DEFAULT VALUES").await;
+    let training = session.train("TRAIN MINIMIZE (SELECT SUM(w * w) FROM m) FOR 20 STEPS", &[]).await.unwrap();
+    let version = training.finish().await.unwrap().version;
+    run(&session, "DROP TABLE t; CREATE TABLE t AS SELECT 'x' AS b; UPDATE m SET w = 9").await;
+    let before = database.at(version - 1).await.unwrap().session().unwrap();
+    assert_eq!(rows(&before, "SELECT t.a, m.w FROM t, m").await, "1|2.0");
+    assert_eq!(before.parameter("m.w").await.unwrap().f64().unwrap()[[0]], 2.0);
+    assert_eq!(rows(&before, "SELECT COUNT(*) FROM nabla.runs").await, "0");
+    let after = database.at(version).await.unwrap().session().unwrap();
+    let learned = after.parameter("m.w").await.unwrap().f64().unwrap()[[0]];
+    assert!(learned < 2.0 && learned > 0.0, "{learned}");
+    fails(&before, "INSERT INTO t VALUES (2)", &["open for reading only"]).await;
+    let error = database.at(version + 100).await.err().expect("there is none").to_string();
+    assert!(error.contains(&format!("no version {}", version + 100)) && error.contains("its newest version is"), "{error}");
+    // What is read keeps the folder of a temporary database.
+    drop((session, database));
+    assert_eq!(rows(&after, "SELECT a FROM t").await, "1");
 }

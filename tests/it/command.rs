@@ -4,7 +4,12 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 fn nabla(arguments: &[&str], input: &str) -> Output {
+    nabla_with(&[("NABLA_CONFIG", "")], arguments, input)
+}
+
+fn nabla_with(variables: &[(&str, &str)], arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
+    command.env_remove("NABLA_CONFIG").env_remove("XDG_CONFIG_HOME").envs(variables.iter().copied());
     let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     child.wait_with_output().unwrap()
@@ -89,12 +94,113 @@ fn long_tables_lose_their_middle() {
 }
 
 #[test]
+fn settings_come_from_a_file_and_the_command_line_wins_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_string()
+    };
+    let home = folder.path().to_str().unwrap();
+    let sql = "SELECT value AS i FROM range(9)";
+    file(".config/nabla/config.toml", "max_rows = 3\ntiming = true");
+    let csv = file("csv.toml", "format = 'csv' # for scripts");
+    let ndjson = file("xdg/nabla/config.toml", "format = 'ndjson'");
+    let own = nabla_with(&[("HOME", home)], &["-c", sql], "");
+    assert!(out(&own).contains("| 0 |\n| 1 |\n| . |\n| 8 |") && out(&own).contains("(9 rows, 3 shown)"), "{}", out(&own));
+    assert!(err(&own).contains("Time: "), "{}", err(&own));
+    let xdg = nabla_with(&[("HOME", home), ("XDG_CONFIG_HOME", &format!("{home}/xdg"))], &["-c", "SELECT 1 AS a"], "");
+    assert_eq!(out(&xdg), "{\"a\":1}\n");
+    let variable = [("HOME", home), ("NABLA_CONFIG", csv.as_str())];
+    assert_eq!(out(&nabla_with(&variable, &["-c", "SELECT 1 AS a"], "")), "a\n1\n");
+    assert_eq!(out(&nabla_with(&variable, &["--config", &ndjson, "-c", "SELECT 1 AS a"], "")), "{\"a\":1}\n");
+    assert_eq!(out(&nabla_with(&variable, &["--format", "json", "-c", "SELECT 1 AS a"], "")), "[{\"a\":1}]\n");
+    let memory = file("memory.toml", "memory_limit = '2MB'");
+    let join = "CREATE TABLE t AS SELECT value AS x FROM generate_series(1, 300000); SELECT COUNT(*) FROM t a JOIN t b ON a.x = b.x";
+    assert!(err(&nabla(&["--config", &memory, "-c", join], "")).contains("more memory than its limit"));
+    assert_eq!(nabla(&["--config", &memory, "--memory-limit", "1GB", "-c", join], "").status.code(), Some(0));
+    let wrong = file("wrong.toml", "timing = true\nformatt = 'csv'");
+    let output = nabla(&["--config", &wrong, "-c", "SELECT 1"], "");
+    let told = format!("error: unknown setting 'formatt'\n  at: file {wrong}, line 2\n  hint: did you mean 'format'?\n");
+    assert_eq!((output.status.code(), err(&output)), (Some(2), told));
+    let output = nabla(&["--config", "no/such.toml", "-c", "SELECT 1"], "");
+    assert!(output.status.code() == Some(2) && err(&output).contains("file no/such.toml"), "{}", err(&output));
+}
+
+#[test]
+fn run_is_the_programs_of_files_with_the_same_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (database, one, two) = (file("db"), file("one.sql"), file("two.sql"));
+    std::fs::write(&one, "CREATE TABLE t AS SELECT 7 AS a;").unwrap();
+    std::fs::write(&two, "SELECT a FROM t;").unwrap();
+    let output = nabla(&["run", &database, &one, &two, "--format", "csv"], "");
+    assert_eq!((output.status.code(), out(&output)), (Some(0), "a\n7\n".into()), "{}", err(&output));
+    let output = nabla(&["run", &database, &two, &one, &two, "--read-only"], "");
+    assert!(output.status.code() == Some(1) && err(&output).contains("for reading only"), "{}", err(&output));
+    assert_eq!(nabla(&["run", &database], "").status.code(), Some(2));
+}
+
+#[test]
+fn a_report_is_one_page_about_a_run_and_asks_nobody_for_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (database, page) = (file("db"), file("page.html"));
+    let learn = "CREATE TABLE p AS SELECT value, sin(value) AS x, '<i>' AS kind FROM range(50);
+        CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3, idle DOUBLE LEARNABLE DEFAULT 1); INSERT INTO m DEFAULT VALUES;
+        CREATE TABLE u (id BIGINT, e REAL[8] LEARNABLE DEFAULT init_normal(0, 1)); INSERT INTO u (id) SELECT value FROM range(5);
+        TRAIN m MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p WHERE p.kind = '<i>') USING adam (learning_rate => 0.1) FOR 40 STEPS;
+        TRAIN u MINIMIZE (SELECT SUM(inner_product(u.e, u.e)) FROM u) FOR 10 STEPS; UPDATE m SET a = 77; DROP TABLE u;";
+    let ran = nabla(&[&database, "-c", learn], "");
+    assert_eq!(ran.status.code(), Some(0), "{}", err(&ran));
+    let output = nabla(&["report", &database, "1", "-o", &page], "");
+    assert_eq!((output.status.code(), out(&output), err(&output)), (Some(0), String::new(), format!("{page}: run 1 of {database}\n")));
+    let html = std::fs::read_to_string(&page).unwrap();
+    for piece in [
+        "<h1>Run 1</h1>",
+        "WHERE p.kind = &#39;&lt;i&gt;&#39;",
+        "<tr><th>optimizer</th><td>adam</td></tr>",
+        "<tr><th>relaxation gap</th><td>0.0</td></tr>",
+        "\nrelaxed objective, exact objective at the end over step\n",
+        "\ntemperature over step\n",
+        "<td>m.a</td><td>3</td><td>",
+        "Not changed: m.idle, u.e.",
+        "<tr class=\"learned\"><td>run</td><td>learnable</td><td>m.a: reached by the gradient, 1 x 1 DOUBLE</td></tr>",
+        "<tr class=\"exact\"><td>stage 1</td><td>frozen rows</td><td>50",
+    ] {
+        assert!(html.contains(piece), "without {piece}:\n{html}");
+    }
+    let outside = ["http://", "https://", "src=", "<script", "<link", "<i>", "@import", "77"];
+    let own = html.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
+    let own = own.split("<svg").map(|piece| piece.split_once("</svg>").map_or(piece, |(_, rest)| rest)).collect::<String>();
+    assert!(outside.iter().all(|piece| !own.contains(piece)), "{own}");
+    // The newest run, of a table that is gone by now, over the database as it was.
+    let newest = nabla(&["report", &database, "-o", "-"], "");
+    let html = out(&newest);
+    assert!(newest.status.success() && html.contains("<h1>Run 2</h1>") && html.ends_with("</html>\n"), "{}", err(&newest));
+    assert!(
+        html.contains("<h3>u.e, 5 x 8</h3>")
+            && html.contains("<th>norm of the change</th>")
+            && html.contains("\nbefore, after, how often\n")
+    );
+    assert!(html.contains("<tr class=\"live\">"), "{html}");
+    let unknown = nabla(&["report", &database, "9"], "");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert_eq!(err(&unknown), "error: there is no run 9\n  hint: the runs, newest first, are 2, 1\n");
+    let missing = nabla(&["report", &file("none")], "");
+    assert!(missing.status.code() == Some(1) && err(&missing).ends_with("\n  hint: check the path\n"), "{}", err(&missing));
+}
+
+#[test]
 fn completions_and_the_manual_page_are_written() {
     let bash = nabla(&["completions", "bash"], "");
     assert!(bash.status.success() && out(&bash).contains("--memory-limit"), "{}", err(&bash));
     let man = nabla(&["man"], "");
     assert!(man.status.success() && out(&man).starts_with(".ie") && out(&man).contains("Examples"), "{}", out(&man));
-    assert!(out(&nabla(&["--help"], "")).contains("nabla shop -f learn.sql"));
+    let help = out(&nabla(&["--help"], ""));
+    assert!(help.contains("nabla shop -f learn.sql") && help.contains("nabla run shop"), "{help}");
+    assert!([&help, &out(&man)].iter().all(|text| text.contains("max_rows = 40")), "{help}");
     assert_eq!(nabla(&["completions", "cmd"], "").status.code(), Some(2));
 }
 

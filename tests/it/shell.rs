@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const COLUMNS: u16 = 100;
-const ROWS: u16 = 30;
+const ROWS: u16 = 50;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A shell with its terminal.
@@ -23,8 +23,13 @@ const ASKED: &[u8] = b"\x1b[6n";
 
 impl Terminal {
     fn new(home: &Path) -> Self {
+        Self::with(home, &[])
+    }
+
+    fn with(home: &Path, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_nabla"));
-        command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env_remove("NABLA_HISTORY").env("PAGER", "cat");
+        command.arg(home.join("db")).env("HOME", home).env("TERM", "xterm-256color").env("PAGER", "cat").env("XDG_CONFIG_HOME", home);
+        command.env_remove("NABLA_HISTORY").env_remove("NABLA_CONFIG").env_remove("NO_COLOR").envs(variables.iter().copied());
         let mut session = OsSession::spawn(command).expect("a pseudo-terminal");
         session.get_process_mut().set_window_size(COLUMNS, ROWS).expect("a size");
         let mut terminal = Self { session, screen: vt100::Parser::new(ROWS, COLUMNS, 0), tail: vec![] };
@@ -57,6 +62,27 @@ impl Terminal {
                 return screen;
             }
             assert!(start.elapsed() < PATIENCE, "the screen stays:\n{screen}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Colour and dimness of the first letter of a piece of the last row that has it and another.
+    fn style(&self, row: &str, piece: &str) -> (vt100::Color, bool) {
+        let screen = self.screen.screen();
+        let lines: Vec<String> = screen.rows(0, COLUMNS).collect();
+        let found = lines.iter().rposition(|line| line.contains(row) && line.contains(piece));
+        let found = found.unwrap_or_else(|| panic!("no row has {row} and {piece}:\n{}", lines.join("\n")));
+        let column = lines[found][..lines[found].find(piece).unwrap()].chars().count();
+        let cell = screen.cell(found as u16, column as u16).expect("a cell");
+        (cell.fgcolor(), cell.dim())
+    }
+
+    fn leave(mut self) {
+        self.keys("\\q\r");
+        let start = Instant::now();
+        while self.session.get_process().is_alive().expect("a process") {
+            self.read();
+            assert!(start.elapsed() < PATIENCE, "the shell does not end");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -140,6 +166,62 @@ fn statements_commands_and_errors_on_the_screen() {
 }
 
 #[test]
+fn a_plot_is_drawn_into_a_png_or_an_svg_file() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    let file = |name: &str| home.path().join(name);
+    shell.line("CREATE TABLE t AS SELECT value AS x, value * value AS y, [value, 0, 0, 1] AS v FROM range(10);");
+    let screen = shell.line(&format!("\\plot -o {} SELECT x, y FROM t", file("curve.png").display()));
+    assert!(screen.contains("curve.png: y over x"), "{screen}");
+    assert_eq!(std::fs::read(file("curve.png")).unwrap()[..8], *b"\x89PNG\r\n\x1a\n");
+    for (kind, sql, piece) in [
+        ("line", "SELECT x, y FROM t", "<polyline"),
+        ("points", "SELECT x, y FROM t", "<circle"),
+        ("histogram", "SELECT y FROM t", "\ny, how often\n</text>"),
+        ("picture", "SELECT x, v FROM t", "height=\"16\" opacity=\"1\" fill=\"#1C1C1C\""),
+        ("picture 4x1", "SELECT v FROM t", "<rect"),
+    ] {
+        shell.line(&format!("\\plot {kind} -o '{}' {sql};", file("a plot.svg").display()));
+        let svg = std::fs::read_to_string(file("a plot.svg")).unwrap();
+        assert!(svg.starts_with("<svg ") && svg.contains(piece), "{kind}: {svg}");
+        std::fs::remove_file(file("a plot.svg")).unwrap();
+    }
+    let screen = shell.line("\\plot -o no/such.png SELECT x FROM t");
+    assert!(screen.contains("error: no/such.png cannot be written"), "{screen}");
+    let screen = shell.line(&format!("\\plot -o {} SELECT x FROM t WHERE false", file("none.png").display()));
+    assert!(screen.contains("error: there are no numbers to draw") && !file("none.png").exists(), "{screen}");
+    let screen = shell.line("\\plot -o x.png SELECT nope FROM t");
+    assert!(screen.contains("column 'nope' not found") && screen.contains("           ^"), "{screen}");
+    shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 1);");
+    shell.line("INSERT INTO m DEFAULT VALUES;");
+    shell.line("TRAIN MINIMIZE (SELECT SUM(a * a) FROM m) FOR 5 STEPS;");
+    let screen = shell.line(&format!("\\plot -o {}", file("run.svg").display()));
+    assert!(screen.contains("run.svg: objective over step"), "{screen}");
+}
+
+#[test]
+fn pictures_are_greys_on_the_terminal_and_shades_without_colours() {
+    let home = tempfile::tempdir().unwrap();
+    let sql =
+        "\\plot picture SELECT * FROM (VALUES ('img', [0.0, 1.0, 0.5, 0.0]), ('two', [1.0, 1.0, 1.0, 1.0])) AS t (name, p) ORDER BY name";
+    let mut shell = Terminal::with(home.path(), &[("COLORTERM", "truecolor")]);
+    let screen = shell.line(sql);
+    assert!(screen.contains("\n▀▀  ▀▀\nfrom 0, which is black, to 1, which is white"), "{screen}");
+    let row = shell.screen.screen().rows(0, COLUMNS).position(|line| line.starts_with('▀')).unwrap() as u16;
+    let grey = |x: u8| vt100::Color::Rgb(x, x, x);
+    let cell = |column| shell.screen.screen().cell(row, column).map(|cell| (cell.fgcolor(), cell.bgcolor()));
+    assert_eq!([cell(0), cell(1), cell(4)], [Some((grey(0), grey(128))), Some((grey(255), grey(0))), Some((grey(255), grey(255)))]);
+    shell.leave();
+    let mut shell = Terminal::with(home.path(), &[("NO_COLOR", "1")]);
+    let screen = shell.line(sql);
+    assert!(screen.contains("im  tw\n░▒  ██\n"), "{screen}");
+    let screen = shell.line("\\plot picture SELECT [1, 2, 3] AS v");
+    assert!(screen.contains("vectors of 3 numbers are no squares"), "{screen}");
+    let screen = shell.line("\\plot picture SELECT 1 AS v");
+    assert!(screen.contains("the statement gives no arrays"), "{screen}");
+}
+
+#[test]
 fn tab_completes_tables_and_columns_of_the_catalog() {
     let home = tempfile::tempdir().unwrap();
     let mut shell = Terminal::new(home.path());
@@ -170,4 +252,72 @@ fn a_run_shows_a_live_line_and_ctrl_c_cancels_it_and_not_the_shell() {
     assert!(!screen.contains("objective "), "the line stays:\n{screen}");
     let screen = shell.line("SELECT COUNT(*) AS runs FROM nabla.runs;");
     assert!(screen.contains("|    1 |"), "{screen}");
+}
+
+const EXPLAINED: &str = "EXPLAIN TRAIN MINIMIZE (SELECT SUM(p.x) FROM m, p WHERE p.x > m.a AND p.x > 0);";
+
+fn with_a_model(home: &Path, variables: &[(&str, &str)]) -> Terminal {
+    let mut shell = Terminal::with(home, variables);
+    shell.line("CREATE TABLE p AS SELECT sin(value) AS x FROM range(20);");
+    shell.line("CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 0.5);");
+    shell.line("INSERT INTO m DEFAULT VALUES;");
+    shell
+}
+
+#[test]
+fn an_explanation_is_dim_where_it_is_exact_green_where_it_is_live_and_yellow_where_it_learns() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = with_a_model(home.path(), &[]);
+    shell.line(EXPLAINED);
+    let (plain, green, yellow) = (vt100::Color::Default, vt100::Color::Idx(2), vt100::Color::Idx(3));
+    assert_eq!(shell.style("skeleton", "skeleton"), (plain, true));
+    assert_eq!(shell.style("degree, logistic", "relaxed"), (green, false));
+    assert_eq!(shell.style("degree, logistic", "p.x > m.a"), (green, false));
+    assert_eq!(shell.style("m.a: reached", "learnable"), (yellow, false));
+    assert_eq!(shell.style("m.a: reached", "m.a: reached"), (yellow, false));
+    assert_eq!(shell.style("m.a: reached", "| learnable"), (plain, false));
+    // The colours end with the cell, and other results have none.
+    shell.line("SELECT 'relaxed' AS what, 'x' AS stage, 'y' AS detail;");
+    assert_eq!(shell.style("| relaxed", "relaxed"), (plain, false));
+}
+
+#[test]
+fn no_colours_where_they_are_turned_off_or_there_is_no_terminal() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = with_a_model(home.path(), &[("NO_COLOR", "1")]);
+    shell.line(EXPLAINED);
+    for (row, piece) in [("m.a: reached", "learnable"), ("skeleton", "skeleton"), ("EXPLAIN TRAIN", "EXPLAIN")] {
+        assert_eq!(shell.style(row, piece), (vt100::Color::Default, false), "{row}");
+    }
+    shell.leave();
+    std::fs::create_dir(home.path().join("nabla")).unwrap();
+    std::fs::write(home.path().join("nabla/config.toml"), "colours = false\ntiming = true\nhistory = '~/other'\npager = 'tr a A'").unwrap();
+    let mut shell = Terminal::new(home.path());
+    let screen = shell.line(EXPLAINED);
+    assert_eq!(shell.style("m.a: reached", "learnable"), (vt100::Color::Default, false));
+    assert!(screen.contains("Time: "), "{screen}");
+    shell.line("\\pager");
+    let screen = shell.line("SELECT 'banana' AS fruit;");
+    assert!(screen.contains("| bAnAnA |"), "{screen}");
+    assert!(std::fs::read_to_string(home.path().join("other")).unwrap().contains("EXPLAIN TRAIN"));
+    shell.leave();
+    std::fs::remove_dir_all(home.path().join("nabla")).unwrap();
+    let mut shell = Terminal::new(home.path());
+    shell.line(&format!("\\o {}", home.path().join("out.txt").display()));
+    shell.line(EXPLAINED);
+    let written = std::fs::read_to_string(home.path().join("out.txt")).unwrap();
+    assert!(written.contains("| learnable ") && !written.contains('\x1b'), "{written}");
+}
+
+#[test]
+fn the_prompt_tells_of_a_transaction() {
+    let home = tempfile::tempdir().unwrap();
+    let mut shell = Terminal::new(home.path());
+    for (line, prompt) in [("BEGIN;", "nabla*>"), ("SELECT nope;", "nabla!>"), ("SELECT 1;", "nabla!>"), ("ROLLBACK;", "nabla>")] {
+        shell.keys("\x0c");
+        shell.until(|screen| lines(screen).len() == 1);
+        shell.keys(&format!("{line}\r"));
+        shell.until(|screen| lines(screen).len() > 1 && lines(screen).last() == Some(&prompt));
+    }
+    shell.leave();
 }
