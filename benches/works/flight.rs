@@ -1,15 +1,17 @@
-//! A scan of 100 million rows through Flight SQL, beside a server as arrow-flight's own example is one: it encodes batches that lie in
-//! memory, and reads no table.
+//! A scan of 100 million rows through Flight SQL, beside servers as arrow-flight's own example is one: one reads the same files with plain
+//! DataFusion, the other encodes a batch that lies in memory again and again, and reads no table.
 
 use crate::harness::median;
 use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use arrow_flight::sql::client::FlightSqlServiceClient;
 use arrow_flight::sql::server::FlightSqlService;
 use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt, SqlInfo, TicketStatementQuery};
 use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, Ticket};
 use datafusion::arrow::array::{Float64Array, Int64Array, RecordBatch};
-use futures::{TryStreamExt, stream};
+use datafusion::prelude::{ParquetReadOptions, SessionContext};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use nabladb::server::{Limits, Settings, serve};
 use nabladb::{Database, Options};
 use prost::Message;
@@ -23,8 +25,26 @@ const ROWS: usize = 100_000_000;
 const BATCH: usize = 8192;
 const RUNS: usize = 5;
 
-/// Rows in memory, as often as they are asked for.
-struct Example(RecordBatch);
+/// Where an example server has its rows from.
+enum Example {
+    Memory(RecordBatch),
+    Files(SessionContext),
+}
+
+impl Example {
+    async fn rows(&self) -> BoxStream<'static, Result<RecordBatch, FlightError>> {
+        match self {
+            Example::Memory(batch) => {
+                let batch = batch.clone();
+                stream::iter((0..ROWS.div_ceil(BATCH)).map(move |n| Ok(batch.slice(0, BATCH.min(ROWS - n * BATCH))))).boxed()
+            }
+            Example::Files(context) => {
+                let rows = context.sql("SELECT * FROM numbers").await.expect("a query").execute_stream().await.expect("rows");
+                rows.map_err(|e| FlightError::ExternalError(Box::new(e))).boxed()
+            }
+        }
+    }
+}
 
 #[tonic::async_trait]
 impl FlightSqlService for Example {
@@ -45,9 +65,7 @@ impl FlightSqlService for Example {
         _: TicketStatementQuery,
         _: Request<Ticket>,
     ) -> Result<Response<<Self as FlightService>::DoGetStream>, Status> {
-        let batch = self.0.clone();
-        let batches = (0..ROWS.div_ceil(BATCH)).map(move |n| Ok(batch.slice(0, BATCH.min(ROWS - n * BATCH))));
-        let data = FlightDataEncoderBuilder::new().build(stream::iter(batches)).map_err(|e| Status::internal(e.to_string()));
+        let data = FlightDataEncoderBuilder::new().build(self.rows().await).map_err(|e| Status::internal(e.to_string()));
         Ok(Response::new(Box::pin(data)))
     }
 
@@ -89,7 +107,10 @@ pub async fn table() {
     session.run(&create).await.expect("a table");
     drop((session, database));
 
-    let (ours, example) = (free(), free());
+    let ours = free();
+    let files = SessionContext::new();
+    let numbers = path.join("data/main/numbers");
+    files.register_parquet("numbers", numbers.to_str().expect("UTF-8"), ParquetReadOptions::default()).await.expect("the table's files");
     let settings = Settings {
         database: Options { path: Some(path), ..Options::default() },
         listen: ours,
@@ -105,23 +126,31 @@ pub async fn table() {
     let n = Int64Array::from_iter_values(0..BATCH as i64);
     let half = Float64Array::from_iter_values((0..BATCH).map(|n| n as f64 * 0.5));
     let batch = RecordBatch::try_from_iter([("n", Arc::new(n) as _), ("half", Arc::new(half) as _)]).expect("two columns");
-    let service = FlightServiceServer::new(Example(batch)).max_encoding_message_size(usize::MAX);
-    let peer = tokio::spawn(Server::builder().tcp_nodelay(true).add_service(service).serve(example));
-    let (mut a, mut b) = (connect(ours).await, connect(example).await);
-    let (mut ours, mut theirs) = (vec![], vec![]);
+    let (mut clients, mut servers) = (vec![connect(ours).await], vec![]);
+    for example in [Example::Files(files), Example::Memory(batch)] {
+        let address = free();
+        let service = FlightServiceServer::new(example).max_encoding_message_size(usize::MAX);
+        servers.push(tokio::spawn(Server::builder().tcp_nodelay(true).add_service(service).serve(address)));
+        clients.push(connect(address).await);
+    }
+    let mut times = [vec![], vec![], vec![]];
     for run in 0..=RUNS {
-        let times = (scan(&mut a).await, scan(&mut b).await);
-        // The first run warms up.
-        if run > 0 {
-            ours.push(times.0);
-            theirs.push(times.1);
+        for (client, times) in clients.iter_mut().zip(&mut times) {
+            let time = scan(client).await;
+            // The first run warms up.
+            if run > 0 {
+                times.push(time);
+            }
         }
     }
-    let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| b / a).collect();
-    let rate = |seconds: f64| ROWS as f64 / seconds / 1e6;
-    println!("\n| 100,000,000 rows of a BIGINT and a DOUBLE | example | nabla | throughput to the example's |\n|---|---|---|---|");
-    let (ours, theirs) = (median(ours), median(theirs));
-    println!("| million rows a second | {:.1} | {:.1} | {:.2} |", rate(theirs), rate(ours), median(ratios));
+    let [ours, files, memory] = times;
+    let ratio = |theirs: &[f64]| median(ours.iter().zip(theirs).map(|(a, b)| b / a).collect());
+    let rate = |seconds: &[f64]| ROWS as f64 / median(seconds.to_vec()) / 1e6;
+    println!(
+        "\n| 100,000,000 rows of a BIGINT and a DOUBLE, million a second | example | nabla | throughput to the example's |\n|---|---|---|---|"
+    );
+    println!("| of the same files | {:.1} | {:.1} | {:.2} |", rate(&files), rate(&ours), ratio(&files));
+    println!("| of a batch in memory | {:.1} | {:.1} | {:.2} |", rate(&memory), rate(&ours), ratio(&memory));
     server.abort();
-    peer.abort();
+    servers.iter().for_each(tokio::task::JoinHandle::abort);
 }
