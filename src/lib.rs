@@ -19,7 +19,7 @@
 //! |---|---|---|---|
 //! | main | the command line | session shell server | clap clap_complete clap_mangen tokio tracing_subscriber |
 //! | shell | the keyboard door: line editing, statements from a stream, output formats, the progress of runs, the settings file | session plot report | arrow reedline nu_ansi_term crossterm comfy_table unicode_width indicatif futures tokio tempfile serde toml |
-//! | server | the network doors: Flight SQL, PostgreSQL's wire, metrics, health; connections, users, limits | session | datafusion arrow arrow_flight arrow_pg pgwire datafusion_pg_catalog async_trait tonic tonic_health prost base64 subtle getrandom metrics metrics_exporter_prometheus tracing futures tokio |
+//! | server | the network doors: Flight SQL, PostgreSQL's wire, metrics, health; connections, users, limits | session | datafusion arrow arrow_flight arrow_pg pgwire datafusion_pg_catalog async_trait tonic tonic_health prost base64 subtle getrandom socket2 metrics metrics_exporter_prometheus tracing futures tokio |
 //! | report | a run as one page of HTML | session plot | arrow |
 //! | plot | curves, points, histograms and pictures of numbers, as PNG and SVG | - | plotters epaint_default_fonts |
 //! | blocking | the library's door for programs without `async` | session | arrow futures tokio |

@@ -119,6 +119,9 @@ struct Serve {
     /// Refuse every change to the database
     #[arg(long)]
     read_only: bool,
+    /// Let clients read and write files of this machine: COPY, FROM 'file', external tables
+    #[arg(long)]
+    allow_files: bool,
     /// How much memory sorts, joins, groups and the rows of a TRAIN of each connection may take, such as 512MB
     #[arg(long, value_name = "SIZE", value_parser = bytes)]
     memory_limit: Option<usize>,
@@ -144,7 +147,12 @@ struct Serve {
 
 impl Serve {
     fn settings(&self) -> Settings {
-        let options = Options { path: self.database.clone(), read_only: self.read_only, memory_limit: self.memory_limit };
+        let options = Options {
+            path: self.database.clone(),
+            read_only: self.read_only,
+            memory_limit: self.memory_limit,
+            refuse_files: !self.allow_files,
+        };
         let limits =
             Limits { statement_timeout: self.statement_timeout, stall_timeout: self.stall_timeout, statements: self.max_statements };
         Settings {

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub database: Database,
     pub running: Arc<Running>,
     pub limits: Limits,
+    /// Bytes that a client may put at once.
+    pub memory_limit: Option<usize>,
 }
 
 /// A client's connection.
@@ -48,7 +50,8 @@ impl Connection {
     pub fn open(shared: &Shared, peer: SocketAddr, door: &'static str) -> Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let session = Arc::new(shared.database.session()?);
-        let (permits, number) = (Arc::new(Semaphore::new(shared.limits.statements)), NUMBER.fetch_add(1, Relaxed));
+        let (permits, number) =
+            (Arc::new(Semaphore::new(shared.limits.statements.min(Semaphore::MAX_PERMITS))), NUMBER.fetch_add(1, Relaxed));
         metrics::connected(door);
         tracing::info!(door, connection = number, %peer, "connected");
         let (transactions, prepared) = (Mutex::default(), Mutex::default());
@@ -68,6 +71,13 @@ impl Connection {
             None => Ok(self.session.clone()),
             Some(id) => lock(&self.transactions).get(id).cloned().ok_or_else(|| Error::new("there is no such transaction: it has ended")),
         }
+    }
+
+    /// The one transaction that the client has begun and not ended.
+    pub fn only_transaction(&self) -> Option<Vec<u8>> {
+        let transactions = lock(&self.transactions);
+        let mut ids = transactions.keys();
+        ids.next().filter(|_| ids.next().is_none()).cloned()
     }
 
     pub async fn begin(&self) -> Result<Vec<u8>> {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tls::Tls;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tonic::transport::Server;
 use users::Users;
 
@@ -70,7 +71,12 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
         metrics::serve(address)?;
     }
     let running = Arc::<Running>::default();
-    let shared = Shared { database: database.clone(), running: running.clone(), limits: settings.limits };
+    let shared = Shared {
+        database: database.clone(),
+        running: running.clone(),
+        limits: settings.limits,
+        memory_limit: settings.database.memory_limit,
+    };
     let service = flight::Flight::new(users.clone(), running.clone(), settings.database.read_only)?;
     let service = FlightServiceServer::new(service).max_decoding_message_size(LARGEST_MESSAGE).max_encoding_message_size(usize::MAX);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -83,33 +89,42 @@ pub async fn serve(settings: Settings, stop: impl Future<Output = ()>) -> Result
     }
     let (listener, address) = listening(settings.listen).await?;
     tracing::info!(%address, database = %database.folder().display(), tls = tls.is_some(), "Flight SQL");
+    let (stopped, mut stopping) = watch::channel(false);
     let postgres = match settings.postgres {
         None => None,
         Some(address) => {
             let (listener, address) = listening(address).await?;
             tracing::info!(%address, "PostgreSQL");
             let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
-            Some(tokio::spawn(postgres::serve(listener, shared.clone(), users, acceptor)))
+            Some(tokio::spawn(postgres::serve(listener, shared.clone(), users, acceptor, stopping.clone())))
         }
     };
-    let (stopped, stopping) = tokio::sync::watch::channel(false);
-    let mut waits = stopping.clone();
-    let serving = server
-        .add_service(service)
-        .add_service(health_service)
-        .serve_with_incoming_shutdown(sockets(listener, shared), async move { drop(waits.wait_for(|stop| *stop).await) });
-    let serving = tokio::spawn(serving);
-    stop.await;
+    let asked = async move { drop(stopping.wait_for(|stop| *stop).await) };
+    let serving = server.add_service(service).add_service(health_service).serve_with_incoming_shutdown(sockets(listener, shared), asked);
+    let mut serving = tokio::spawn(serving);
+    let ended = tokio::select! {
+        () = stop => None,
+        ended = &mut serving => Some(ended),
+    };
     tracing::info!(statements = running.count(), "stopping");
     health.set_not_serving::<FlightServiceServer<flight::Flight>>().await;
+    running.close();
+    // Whoever is not there any more has stopped already.
     let _ = stopped.send(true);
-    if let Some(postgres) = postgres {
-        postgres.abort();
-    }
     drain(&running, settings.grace).await;
-    // Its statements have ended: what is left are idle connections, and answers on their way.
-    let _ = tokio::time::timeout(settings.grace, serving).await;
-    database.finish().await;
+    // The statements have ended: what is left are idle connections, with transactions that nobody will commit.
+    if let Some(postgres) = postgres {
+        drop(postgres.await);
+    }
+    if ended.is_none() && tokio::time::timeout(settings.grace, &mut serving).await.is_err() {
+        serving.abort();
+    }
+    if tokio::time::timeout(settings.grace, database.finish()).await.is_err() {
+        tracing::warn!("a commit is still under way");
+    }
+    if let Some(Err(error)) = ended.map(|ended| ended.map_err(|e| e.to_string()).and_then(|served| served.map_err(|e| e.to_string()))) {
+        return Err(failed("the server stopped", &error));
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use futures::stream::{self, Stream, StreamExt};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch};
@@ -44,7 +44,7 @@ pub(super) enum Answer {
 /// Rows as they come.
 pub(super) struct Batches {
     batches: mpsc::Receiver<RecordBatch>,
-    failure: Arc<OnceLock<Failure>>,
+    ended: Arc<OnceLock<Result<(), Failure>>>,
 }
 
 /// Why a statement ended early.
@@ -54,6 +54,7 @@ pub(super) enum Failure {
     Cancelled,
     TimedOut,
     TooMany,
+    Stopping,
 }
 
 impl Failure {
@@ -62,6 +63,7 @@ impl Failure {
             Failure::Statement(error) => error.clone(),
             Failure::Cancelled => Error::new("the statement was cancelled"),
             Failure::TimedOut => Error::new("the statement took longer than it may").hint("the server's --statement-timeout is the limit"),
+            Failure::Stopping => Error::new("the server is stopping").hint("ask again when it has begun again"),
             Failure::TooMany => {
                 Error::new("the connection has too many statements at once").hint("read or cancel one: --max-statements is the limit")
             }
@@ -75,15 +77,27 @@ impl Batches {
             let mut rows = rows?;
             match rows.batches.recv().await {
                 Some(batch) => Some((Ok(batch), Some(rows))),
-                None => rows.failure.get().map(|failure| (Err(failure.clone()), None)),
+                None => rows.failure().map(|failure| (Err(failure), None)),
             }
         })
+    }
+
+    /// Why no more rows come, if not because there are none.
+    fn failure(&self) -> Option<Failure> {
+        match self.ended.get() {
+            Some(Ok(())) => None,
+            Some(Err(failure)) => Some(failure.clone()),
+            None => Some(Failure::Statement(Error::new("the statement stopped unexpectedly"))),
+        }
     }
 }
 
 /// The statements under way of all clients, by their numbers.
 #[derive(Debug, Default)]
-pub(super) struct Running(Mutex<HashMap<u64, Cancel>>);
+pub(super) struct Running {
+    all: Mutex<HashMap<u64, Cancel>>,
+    closed: AtomicBool,
+}
 
 /// What cancels a statement.
 #[derive(Debug)]
@@ -94,7 +108,12 @@ struct Cancel {
 
 impl Running {
     fn all(&self) -> MutexGuard<'_, HashMap<u64, Cancel>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No other statement begins.
+    pub fn close(&self) {
+        self.closed.store(true, Relaxed);
     }
 
     fn add(&self, id: Vec<u8>) -> (u64, watch::Receiver<bool>) {
@@ -145,6 +164,9 @@ const AHEAD: usize = 4;
 
 /// Begins a statement. It goes on while its rows are read, and ends when they are dropped.
 pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Arc<Semaphore>, limits: Limits) -> Result<Answer, Failure> {
+    if running.closed.load(Relaxed) {
+        return Err(Failure::Stopping);
+    }
     let permit = permits.clone().try_acquire_owned().map_err(|e| match e {
         TryAcquireError::NoPermits => Failure::TooMany,
         TryAcquireError::Closed => Failure::Cancelled,
@@ -154,10 +176,11 @@ pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Ar
     let mut entry = Entry { running: running.clone(), number, _permit: permit, clock: Instant::now(), door, failed: false };
     let (sender, batches) = mpsc::channel(AHEAD);
     let (begun, answer) = oneshot::channel();
-    let failure = Arc::new(OnceLock::new());
+    let ended = Arc::new(OnceLock::new());
     let deadline = limits.statement_timeout.map(|limit| tokio::time::Instant::now() + limit);
     tracing::debug!(door, sql = %request.sql, "statement");
-    let noted = failure.clone();
+    let noted = ended.clone();
+    let session = request.session.clone();
     tokio::spawn(async move {
         let work = run(request, begun, &sender, limits.stall_timeout);
         let ended = tokio::select! {
@@ -166,27 +189,28 @@ pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Ar
             () = at(deadline) => Err(Failure::TimedOut),
             () = sender.closed() => Err(Failure::Cancelled),
         };
-        if let Err(failure) = ended {
+        if let Err(failure) = &ended {
             tracing::info!(door, error = %failure.error(), "statement failed");
             entry.failed = true;
-            // Before the channel closes, so that the reader finds it.
-            let _ = noted.set(failure);
+            session.fail();
         }
+        // Before the channel closes, so that the reader finds it.
+        let _ = noted.set(ended);
         drop(entry);
         drop(sender);
     });
-    let batches = Batches { batches, failure: failure.clone() };
+    let batches = Batches { batches, ended };
     match answer.await {
         Ok(Begun::Rows(schema)) => Ok(Answer::Rows(schema, batches)),
         Ok(Begun::Done(tags)) => Ok(Answer::Done(tags)),
         // It ended before it began: the channel of batches closes when the reason is known.
-        Err(_) => Err(ended(batches).await),
+        Err(_) => Err(why(batches).await),
     }
 }
 
-async fn ended(mut batches: Batches) -> Failure {
+async fn why(mut batches: Batches) -> Failure {
     while batches.batches.recv().await.is_some() {}
-    batches.failure.get().cloned().unwrap_or(Failure::Cancelled)
+    batches.failure().unwrap_or(Failure::Cancelled)
 }
 
 async fn at(deadline: Option<tokio::time::Instant>) {
@@ -202,11 +226,15 @@ enum Begun {
 }
 
 async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sender<RecordBatch>, stall: Duration) -> Result<(), Failure> {
-    let Request { session, sql, rows: parameters, .. } = request;
+    let Request { mut session, sql, rows: parameters, .. } = request;
     let several = parameters.len() > 1;
     let changes = several && !session.describe(&sql).await.map_err(Failure::Statement)?.gives_rows;
-    // All of the rows change the database, or none does.
-    let transaction = if changes && !session.in_transaction() { Some(session.begin().await.map_err(Failure::Statement)?) } else { None };
+    // All of the rows change the database, or none does; what else the connection runs meanwhile is not of that.
+    let own = changes && !session.in_transaction();
+    if own {
+        session = Arc::new(session.apart());
+        session.run("BEGIN").await.map_err(Failure::Statement)?;
+    }
     let (mut begun, mut tags, mut schema): (_, _, Option<SchemaRef>) = (Some(begun), vec![], None);
     for values in parameters {
         let mut outcome = session.run_with(&sql, &values).await.map_err(Failure::Statement)?;
@@ -237,8 +265,8 @@ async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sende
             }
         }
     }
-    if let Some(transaction) = transaction {
-        transaction.commit().await.map_err(Failure::Statement)?;
+    if own {
+        session.run("COMMIT").await.map_err(Failure::Statement)?;
     }
     if let Some(begun) = begun {
         let _ = begun.send(Begun::Done(tags));

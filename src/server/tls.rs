@@ -7,7 +7,11 @@ use pgwire::tokio::tokio_rustls::rustls::pki_types::pem::PemObject;
 use pgwire::tokio::tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::transport::{Identity, ServerTlsConfig};
+
+/// How long a client may take to agree on a key.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
 /// A certificate and its key, as PEM.
 pub(super) struct Tls {
@@ -25,7 +29,7 @@ impl Tls {
     }
 
     pub fn of_flight(&self) -> ServerTlsConfig {
-        ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key))
+        ServerTlsConfig::new().identity(Identity::from_pem(&self.certificate, &self.key)).timeout(HANDSHAKE_WITHIN)
     }
 
     pub fn acceptor(&self) -> Result<TlsAcceptor> {

@@ -1,6 +1,7 @@
 //! Arrow batches into a table, without SQL.
 
 use super::catalog::MAIN;
+use super::transaction::guarded;
 use super::{Session, create, insert, kept};
 use crate::error::{Error, Result};
 use crate::storage::Change;
@@ -32,7 +33,11 @@ impl Session {
     /// # Errors
     /// There is no such table or column, a type cannot be converted, or a row breaks a constraint; then nothing is appended.
     pub fn append<'a>(&'a self, table: &'a str, batches: Vec<RecordBatch>) -> BoxFuture<'a, Result<u64>> {
-        self.appended(table, batches).boxed()
+        async move {
+            let session = self.for_a_statement();
+            guarded(&session.work(), session.appended(table, batches)).await
+        }
+        .boxed()
     }
 
     async fn appended(&self, name: &str, batches: Vec<RecordBatch>) -> Result<u64> {
@@ -65,19 +70,24 @@ impl Session {
     /// There is one of that name, or a column cannot have its type.
     pub fn create_table<'a>(&'a self, name: &'a str, columns: &'a Schema, or_replace: bool) -> BoxFuture<'a, Result<()>> {
         async move {
-            let _turn = self.turn().await?;
-            let snapshot = self.snapshot().await?;
-            let mut changes = vec![];
-            if snapshot.table(MAIN, name).is_some() && or_replace {
-                changes.push(Change::DropTable { schema: MAIN.into(), name: name.into() });
-            } else if snapshot.table(MAIN, name).is_some() || snapshot.views().iter().any(|v| v.schema == MAIN && v.name == name) {
-                return Err(Error::new(format!("'{name}' exists already")).hint("append to it, or choose another name"));
-            }
-            let columns = create::columns_like(columns)?;
-            let definition = TableDefinition { schema: MAIN.into(), name: name.into(), columns, primary_key: vec![], checks: vec![] };
-            changes.push(Change::CreateTable { definition, rows: vec![] });
-            self.commit(changes, &format!("create table {name}")).await.map(drop)
+            let session = self.for_a_statement();
+            guarded(&session.work(), session.created(name, columns, or_replace)).await
         }
         .boxed()
+    }
+
+    async fn created(&self, name: &str, columns: &Schema, or_replace: bool) -> Result<()> {
+        let _turn = self.turn().await?;
+        let snapshot = self.snapshot().await?;
+        let mut changes = vec![];
+        if snapshot.table(MAIN, name).is_some() && or_replace {
+            changes.push(Change::DropTable { schema: MAIN.into(), name: name.into() });
+        } else if snapshot.table(MAIN, name).is_some() || snapshot.views().iter().any(|v| v.schema == MAIN && v.name == name) {
+            return Err(Error::new(format!("'{name}' exists already")).hint("append to it, or choose another name"));
+        }
+        let columns = create::columns_like(columns)?;
+        let definition = TableDefinition { schema: MAIN.into(), name: name.into(), columns, primary_key: vec![], checks: vec![] };
+        changes.push(Change::CreateTable { definition, rows: vec![] });
+        self.commit(changes, &format!("create table {name}")).await.map(drop)
     }
 }

@@ -46,12 +46,14 @@ impl Temporary {
     }
 }
 
-/// A context with the settings of a session over one snapshot. A `hidden` view is as if it were not there.
+/// A context with the settings of a session over one snapshot. A `hidden` view is as if it were not there; with `files`, a table may be
+/// the path of one.
 pub(super) fn context(
     settings: &SessionContext,
     snapshot: &Snapshot,
     temporary: &Arc<Temporary>,
     hidden: Option<String>,
+    files: bool,
 ) -> Result<SessionContext> {
     let state: Arc<OnceLock<StateOf>> = Arc::default();
     let catalog = MemoryCatalogProvider::new();
@@ -68,7 +70,8 @@ pub(super) fn context(
     let list = MemoryCatalogProviderList::new();
     list.register_catalog(CATALOG.to_string(), Arc::new(catalog));
     let copy = SessionStateBuilder::new_from_existing(settings.state()).with_catalog_list(Arc::new(list)).build();
-    let context = SessionContext::new_with_state(copy).enable_url_table();
+    let context = SessionContext::new_with_state(copy);
+    let context = if files { context.enable_url_table() } else { context };
     let weak = context.state_weak_ref();
     let _ = state.set(Box::new(move || weak.upgrade().map(|state| state.read().clone())));
     Ok(context)

@@ -24,6 +24,7 @@ pub(super) async fn copy_from(
     options: &[CopyOption],
     text: &str,
 ) -> Result<Outcome> {
+    session.files()?;
     let CopySource::Table { table_name, columns } = source else { return Err(Error::new("COPY ... FROM needs a table")) };
     let CopyTarget::File { filename } = target else {
         return Err(Error::new(format!("COPY FROM {target} is not supported")).hint("read a file: COPY table FROM 'file.csv'"));

@@ -21,6 +21,8 @@ pub struct Options {
     pub read_only: bool,
     /// Bytes that sorts, joins and groups and the columns of a TRAIN may take in each session; what is more goes to temporary files.
     pub memory_limit: Option<usize>,
+    /// Refuses statements that read or write files of the machine, and that lift the memory limit: for a server's clients.
+    pub refuse_files: bool,
 }
 
 /// An open database. Clones are the same database; the folder is closed with the last of them and of their sessions.
@@ -45,6 +47,7 @@ pub struct Database {
     /// What the application has given.
     pub(super) functions: Functions,
     memory_limit: Option<usize>,
+    pub(super) files: bool,
 }
 
 impl Database {
@@ -77,7 +80,7 @@ impl Database {
             };
             let storage = Arc::new(storage);
             let (writing, runs, functions) = (Arc::default(), Arc::default(), Functions::default());
-            Ok(Self { storage, writing, runs, functions, memory_limit: options.memory_limit })
+            Ok(Self { storage, writing, runs, functions, memory_limit: options.memory_limit, files: !options.refuse_files })
         }
         .boxed()
     }
@@ -88,9 +91,10 @@ impl Database {
             database: self.clone(),
             settings: query::settings(self.memory_limit)?,
             temporary: Arc::default(),
-            prepared: Prepared::default(),
-            latest: std::sync::Mutex::default(),
-            transaction: std::sync::Mutex::default(),
+            prepared: Arc::new(Prepared::default()),
+            latest: Arc::default(),
+            transaction: Arc::default(),
+            of_statement: None,
         })
     }
 
@@ -125,10 +129,10 @@ impl Database {
     /// # Errors
     /// There is no such version.
     pub fn at(&self, version: i64) -> BoxFuture<'static, Result<Self>> {
-        let (present, functions, memory_limit) = (self.storage.clone(), self.functions.clone(), self.memory_limit);
+        let (present, now) = (self.storage.clone(), self.clone());
         async move {
             let storage = Arc::new(present.at(version).await?);
-            Ok(Self { storage, writing: Arc::default(), runs: Arc::default(), functions, memory_limit })
+            Ok(Self { storage, writing: Arc::default(), runs: Arc::default(), ..now })
         }
         .boxed()
     }

@@ -54,7 +54,8 @@ pub use value::{ToValue, Value};
 
 use crate::error::{Error, Result};
 use crate::grammar::{self, Bound, Kind};
-use crate::storage::{Access, Change, CommitMessage, Snapshot};
+pub use crate::storage::Snapshot;
+use crate::storage::{Access, Change, CommitMessage};
 use catalog::Temporary;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::Statement as PlainStatement;
@@ -74,10 +75,12 @@ pub struct Session {
     settings: SessionContext,
     /// External tables, which end with the session.
     temporary: Arc<Temporary>,
-    prepared: Prepared,
+    prepared: Arc<Prepared>,
     /// The context of the newest snapshot that a statement has read, until the settings change or functions come.
-    latest: std::sync::Mutex<Option<(Newest, SessionContext)>>,
-    transaction: std::sync::Mutex<Option<Arc<transaction::Open>>>,
+    latest: Arc<std::sync::Mutex<Option<(Newest, SessionContext)>>>,
+    transaction: Arc<std::sync::Mutex<Option<Arc<transaction::Open>>>>,
+    /// What a statement reads and changes, from its beginning to its end.
+    of_statement: Option<transaction::Work>,
 }
 
 // The futures of the waist are boxed, so that the library compiles them once and not each program that calls it.
@@ -114,7 +117,8 @@ impl Session {
     /// There are more parameters than values, or fewer.
     pub fn run_with<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Outcome>> {
         async move {
-            let (statement, bound) = bound(sql, values)?;
+            // A mistake fails a transaction as what goes wrong does.
+            let (statement, bound) = bound(sql, values).inspect_err(|_| self.fail())?;
             self.execute(&statement).await.map_err(|e| bound.placed(e))
         }
         .boxed()
@@ -132,7 +136,8 @@ impl Session {
         {
             return outcome;
         }
-        transaction::within(self.work(), self.sentence(statement)).await
+        let session = self.for_a_statement();
+        transaction::within(session.work(), session.sentence(statement)).await
     }
 
     async fn sentence(&self, statement: &Statement) -> Result<Outcome> {
@@ -169,14 +174,14 @@ impl Session {
     }
 
     /// A context that no other statement has.
-    fn context_of(&self, snapshot: &Snapshot) -> Result<SessionContext> {
+    pub(crate) fn context_of(&self, snapshot: &Snapshot) -> Result<SessionContext> {
         self.context_without(snapshot, None)
     }
 
     /// The same, where a view is as if it were not there.
     fn context_without(&self, snapshot: &Snapshot, hidden: Option<String>) -> Result<SessionContext> {
         self.database.functions.make_known(&self.settings);
-        catalog::context(&self.settings, snapshot, &self.temporary, hidden)
+        catalog::context(&self.settings, snapshot, &self.temporary, hidden, self.database.files)
     }
 
     fn latest(&self) -> std::sync::MutexGuard<'_, Option<(Newest, SessionContext)>> {
@@ -230,6 +235,14 @@ impl Session {
         self.writable()?;
         let message = CommitMessage { author: "nabla".into(), message: text.chars().take(200).collect(), extra_info: None };
         self.work().commit(changes, message).await
+    }
+
+    /// Whether statements may read and write files of the machine.
+    fn files(&self) -> Result<()> {
+        if self.database.files {
+            return Ok(());
+        }
+        Err(Error::new("files are not read or written for clients here").hint("the server's --allow-files lets them"))
     }
 
     fn writable(&self) -> Result<()> {

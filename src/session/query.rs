@@ -64,6 +64,7 @@ pub(super) async fn rows(session: &Session, statement: &PlainStatement) -> Resul
 
 /// A statement that changes the session and not the database.
 pub(super) async fn done(session: &Session, statement: &PlainStatement, tag: &str) -> Result<Outcome> {
+    session.files()?;
     let (context, _) = session.context().await?;
     let plan = context.state().statement_to_plan(statement.clone()).await.map_err(|e| explained(e.into(), &context))?;
     context.execute_logical_plan(plan).await?.collect().await?;
@@ -72,6 +73,9 @@ pub(super) async fn done(session: &Session, statement: &PlainStatement, tag: &st
 
 /// SET and RESET reach every later statement.
 pub(super) async fn setting(session: &Session, statement: &PlainStatement, tag: &str) -> Result<Outcome> {
+    if statement.to_string().to_lowercase().contains("datafusion.runtime.") {
+        session.files()?;
+    }
     let plan = session.settings.state().statement_to_plan(statement.clone()).await?;
     session.settings.execute_logical_plan(plan).await.map_err(|e| unknown_setting(e.into()))?;
     *session.latest() = None;
@@ -90,6 +94,7 @@ fn unknown_setting(error: Error) -> Error {
 }
 
 pub(super) async fn copy_to(session: &Session, statement: &PlainStatement) -> Result<Outcome> {
+    session.files()?;
     let (context, _) = session.context().await?;
     let plan = match plan(&context, statement).await? {
         LogicalPlan::Copy(copy) if copy.file_type.get_ext() == "csv" => {
@@ -159,8 +164,8 @@ pub(super) async fn stream(context: &SessionContext, plan: LogicalPlan) -> Resul
 fn refuse_changes(plan: &LogicalPlan) -> Result<()> {
     match plan {
         LogicalPlan::Analyze(analyze) => match analyze.input.as_ref() {
-            LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) => {
-                Err(Error::new("EXPLAIN ANALYZE runs its statement, and this one changes the database")
+            LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) => {
+                Err(Error::new("EXPLAIN ANALYZE runs its statement, and this one changes the database or a file")
                     .hint("write EXPLAIN without ANALYZE"))
             }
             _ => Ok(()),

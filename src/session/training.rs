@@ -1,5 +1,6 @@
 //! A run as a stream of its steps.
 
+use super::transaction::within;
 use super::{Outcome, Session, Value, bound, train};
 use crate::error::{Error, Result};
 use crate::grammar::Kind;
@@ -143,12 +144,14 @@ impl Session {
     /// The sentence is no TRAIN, or one that is refused; then nothing has begun.
     pub fn train<'a>(&'a self, sql: &'a str, values: &'a [Value]) -> BoxFuture<'a, Result<Training>> {
         async move {
-            let (statement, bound) = bound(sql, values)?;
+            let (statement, bound) = bound(sql, values).inspect_err(|_| self.fail())?;
             let Kind::Train(train) = &statement.kind else {
                 return Err(Error::new("the statement is no TRAIN").hint("run() takes any statement"));
             };
             let fate = Arc::<Fate>::default();
-            let log = train::train(self, train, &statement.text, fate.clone()).await.map_err(|e| bound.placed(e))?;
+            let session = self.for_a_statement();
+            let log = within(session.work(), train::train(&session, train, &statement.text, fate.clone()));
+            let log = log.await.map_err(|e| bound.placed(e))?;
             Ok(Training { fate, ..Training::of(log) })
         }
         .boxed()

@@ -134,7 +134,13 @@ impl Open {
         if self.failed.load(SeqCst) {
             return Err(Error::new("a statement of the transaction failed: it was rolled back").hint("nothing of it was committed"));
         }
-        self.database.storage.commit(state.changes, message(&state.messages)).await.map(drop)
+        let storage = self.database.storage.clone();
+        // It goes through, and has its turn until then, whether or not somebody waits for it.
+        let commit = tokio::spawn(async move {
+            let State { changes, messages, turn: _turn, .. } = state;
+            storage.commit(changes, message(&messages)).await.map(drop)
+        });
+        commit.await.map_err(|e| Error::new(format!("the commit stopped unexpectedly: {e}")))?
     }
 }
 
@@ -173,7 +179,15 @@ fn push(changes: &mut Vec<Change>, change: Change) {
             at <= declared || !is_of(c, schema, name)
         });
     }
-    changes.push(change);
+    // Rows after rows of the same table are one change, and one file.
+    match (change, changes.last_mut()) {
+        (Change::Append { schema, name, rows }, Some(Change::Append { schema: s, name: n, rows: before }))
+            if *s == schema && *n == name =>
+        {
+            before.extend(rows);
+        }
+        (change, _) => changes.push(change),
+    }
 }
 
 /// What the statements say of themselves, one after the other.
@@ -260,6 +274,31 @@ impl Session {
         self.transaction().as_ref().is_some_and(|open| open.failed.load(SeqCst))
     }
 
+    /// Marks the open transaction, if there is one, as failed: it can only be rolled back.
+    pub(crate) fn fail(&self) {
+        if let Some(open) = self.transaction().as_ref() {
+            open.failed.store(true, SeqCst);
+        }
+    }
+
+    /// The same session with a transaction of its own: what else it runs meanwhile is not of that.
+    pub(crate) fn apart(&self) -> Session {
+        Session { transaction: Arc::default(), of_statement: None, ..self.for_a_statement() }
+    }
+
+    /// This session as one statement sees it: whatever begins or ends meanwhile, it reads and changes the same.
+    pub(super) fn for_a_statement(&self) -> Session {
+        Session {
+            database: self.database.clone(),
+            settings: self.settings.clone(),
+            temporary: self.temporary.clone(),
+            prepared: self.prepared.clone(),
+            latest: self.latest.clone(),
+            transaction: self.transaction.clone(),
+            of_statement: Some(self.work()),
+        }
+    }
+
     async fn begun(&self, read_only: bool) -> Result<Arc<Open>> {
         let already = || Error::new("a transaction is open already").hint("COMMIT or ROLLBACK it first");
         if self.in_transaction() {
@@ -279,6 +318,9 @@ impl Session {
 
     /// What its statements read and change.
     pub(super) fn work(&self) -> Work {
+        if let Some(work) = &self.of_statement {
+            return work.clone();
+        }
         match self.transaction().as_ref() {
             Some(open) => Work::Transaction(open.clone()),
             None => Work::Database(self.database.clone()),
@@ -312,17 +354,34 @@ pub(super) async fn control(session: &Session, statement: &SqlStatement) -> Opti
     }
 }
 
-/// A statement of an open transaction: none runs after one that failed.
-pub(super) async fn within(open: Work, run: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
-    let Work::Transaction(open) = open else { return run.await };
+/// A statement of an open transaction.
+pub(super) async fn within(work: Work, run: impl Future<Output = Result<Outcome>>) -> Result<Outcome> {
+    let outcome = guarded(&work, run).await?;
+    let Work::Transaction(open) = work else { return Ok(outcome) };
+    Ok(outcome.on_error(move || open.failed.store(true, SeqCst)))
+}
+
+/// What is done in an open transaction: nothing after something that failed, or that was given up.
+pub(super) async fn guarded<T>(work: &Work, run: impl Future<Output = Result<T>>) -> Result<T> {
+    let Work::Transaction(open) = work else { return run.await };
     if open.failed.load(SeqCst) {
         return Err(Error::new("a statement of the transaction has failed, and no other runs").hint("ROLLBACK"));
     }
-    match run.await {
-        Ok(outcome) => Ok(outcome.on_error(move || open.failed.store(true, SeqCst))),
-        Err(error) => {
+    let mut given_up = GivenUp(Some(open));
+    let done = run.await;
+    if done.is_ok() {
+        given_up.0 = None;
+    }
+    done
+}
+
+/// Fails a transaction when it is dropped.
+struct GivenUp<'a>(Option<&'a Arc<Open>>);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        if let Some(open) = self.0 {
             open.failed.store(true, SeqCst);
-            Err(error)
         }
     }
 }

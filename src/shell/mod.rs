@@ -104,7 +104,7 @@ async fn status(config: Option<&Path>, work: impl AsyncFnOnce(Settings) -> Resul
 async fn all(command: &Command, mut settings: Settings) -> Result<(), Stop> {
     settings.format = command.format.unwrap_or(settings.format);
     let memory_limit = command.memory_limit.or(settings.memory_limit);
-    let options = Options { path: command.database.clone(), read_only: command.read_only, memory_limit };
+    let options = Options { path: command.database.clone(), read_only: command.read_only, memory_limit, ..Options::default() };
     let session = Session::open(options).await?;
     let mut output = Output { settings, file: None };
     for script in &command.scripts {

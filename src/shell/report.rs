@@ -34,7 +34,8 @@ async fn write(command: &ReportCommand, settings: Settings) -> Result<(), Stop> 
     if !database.exists() {
         return Err(Error::new(format!("there is no database at {}", database.display())).hint("check the path").into());
     }
-    let options = Options { path: Some(database.clone()), read_only: true, memory_limit: memory_limit.or(settings.memory_limit) };
+    let memory_limit = memory_limit.or(settings.memory_limit);
+    let options = Options { path: Some(database.clone()), read_only: true, memory_limit, ..Options::default() };
     let report = report::report(&Database::open_with(options).await?, *run).await?;
     if output == Path::new("-") {
         return Ok(std::io::stdout().write_all(report.html.as_bytes())?);

@@ -122,12 +122,12 @@ impl Database {
 
     /// Commits all changes as one version, or none of them, and returns the version's number. Without changes there is no new one.
     pub async fn commit(&self, changes: Vec<Change>, message: CommitMessage) -> Result<i64> {
+        if changes.is_empty() {
+            return Ok(self.snapshot().await?.version());
+        }
         if self.access == Access::ReadOnly {
             let e = Error::new(format!("database {} is open for reading only", self.folder.display()));
             return Err(e.hint("open it without --read-only to change it"));
-        }
-        if changes.is_empty() {
-            return Ok(self.snapshot().await?.version());
         }
         let mut open = self.open.lock().await;
         let durable = self.temporary.is_none();

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::table::TableDefinition;
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::compute::cast;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
@@ -52,9 +52,13 @@ pub(super) fn apply(snapshot: &mut super::snapshot::Contents, change: &Change) -
         }
         Change::Append { schema, name, rows } | Change::Replace { schema, name, rows } => {
             let at = snapshot.position(schema, name).ok_or_else(|| missing(schema, name))?;
-            let changed = match change {
-                Change::Append { .. } => Changed::Appended(snapshot.places[at].clone(), rows.clone()),
-                _ => Changed::Rows(rows.clone()),
+            let changed = match (change, &snapshot.places[at]) {
+                (Change::Replace { .. }, _) => Changed::Rows(rows.clone()),
+                (_, Place::Changed(before)) => before.followed_by(rows).unwrap_or_else(|| {
+                    let place = snapshot.places[at].clone();
+                    Changed::Appended(place, rows.clone())
+                }),
+                (_, place) => Changed::Appended(place.clone(), rows.clone()),
             };
             snapshot.places[at] = Place::Changed(Arc::new(changed));
         }
@@ -85,6 +89,16 @@ pub(super) enum Changed {
 }
 
 impl Changed {
+    /// With more rows at the end, where there are rows of the same columns already.
+    fn followed_by(&self, rows: &[RecordBatch]) -> Option<Self> {
+        let all = |before: &[RecordBatch]| [before, rows].concat();
+        match self {
+            Changed::Rows(before) => Some(Changed::Rows(all(before))),
+            Changed::Appended(place, before) => Some(Changed::Appended(place.clone(), all(before))),
+            Changed::Altered(..) => None,
+        }
+    }
+
     pub async fn provider(&self, snapshot: &Snapshot, table: &TableDefinition) -> Result<Arc<dyn TableProvider>> {
         Ok(match self {
             Changed::Rows(rows) => Arc::new(in_memory(table.arrow_schema(), rows)?),
@@ -95,7 +109,13 @@ impl Changed {
             }
             Changed::Altered(before, old) => {
                 let before = Box::pin(snapshot.provider_of(before, old)).await?;
-                Arc::new(Altered { before, schema: table.arrow_schema() })
+                let (old, new) = (before.schema(), table.arrow_schema());
+                // NOT NULL of the new declaration holds of rows that are read as nullable ones are.
+                let field = |f: &Arc<Field>| {
+                    f.as_ref().clone().with_nullable(f.is_nullable() || old.field_with_name(f.name()).is_ok_and(Field::is_nullable))
+                };
+                let schema = Arc::new(Schema::new(new.fields().iter().map(field).collect::<Vec<_>>()));
+                Arc::new(Altered { before, schema })
             }
         })
     }

@@ -68,7 +68,7 @@ except adbc_driver_manager.Error as error:
 connection.rollback()
 assert rows(cursor, "SELECT COUNT(*) FROM t") == [(100,)]
 
-# A million rows, put into a table that is made for them, and into one that is there. The driver ingests outside of its transaction.
+# A million rows, put into a table that is made for them, and into one that is there, in the transaction that is open.
 count = 1_000_000
 table = pa.table(
     {
@@ -91,7 +91,6 @@ for mode in ["create", "append"]:
         connection.rollback()
 cursor.adbc_ingest("few", table.slice(0, 10), mode="create_append")
 cursor.adbc_ingest("few", table.slice(10, 5), mode="replace")
-connection.rollback()
 assert rows(cursor, "SELECT COUNT(*), MIN(id) FROM few") == [(5, 10)]
 connection.commit()
 cursor.execute("SELECT * FROM big ORDER BY id LIMIT 3")

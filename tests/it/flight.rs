@@ -268,6 +268,54 @@ async fn eight_clients_with_a_hundred_statements_each_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_runs_at_once_on_one_connection_is_each_its_own() {
+    use arrow::array::Int64Array;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("db"), &[]);
+    let mut client = connect(&server).await;
+    update(&mut client, "CREATE TABLE t (x BIGINT PRIMARY KEY)").await;
+    update(&mut client, "INSERT INTO t VALUES (-1)").await;
+    // Many rows, the last of which is twice, while others of the same connection insert their own.
+    let mut many = client.prepare("INSERT INTO t VALUES (?)".into(), None).await.unwrap();
+    let rows = Int64Array::from_iter_values((1000..1200).chain([1000]));
+    many.set_parameters(RecordBatch::try_from_iter([("x", std::sync::Arc::new(rows) as _)]).unwrap()).unwrap();
+    let refused = tokio::spawn(async move { many.execute_update().await.unwrap_err().to_string() });
+    for x in 0..20 {
+        update(&mut client, &format!("INSERT INTO t VALUES ({x})")).await;
+    }
+    assert!(refused.await.unwrap().contains("duplicate"));
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM t").await, 21, "all of the single ones, and none of the many");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_do_not_reach_files_of_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret.csv");
+    std::fs::write(&file, "x\n1\n").unwrap();
+    let file = file.display();
+    let server = Server::start(&folder.path().join("db"), &[]);
+    let mut client = connect(&server).await;
+    update(&mut client, "CREATE TABLE t (x BIGINT)").await;
+    for sql in [
+        format!("COPY t FROM '{file}'"),
+        format!("COPY (SELECT 1) TO '{file}'"),
+        format!("COPY t TO '{file}' STORED AS CSV"),
+        format!("CREATE EXTERNAL TABLE e STORED AS CSV LOCATION '{file}'"),
+        format!("SELECT * FROM '{file}'"),
+        format!("EXPLAIN ANALYZE COPY t TO '{file}' STORED AS CSV"),
+        "SET datafusion.runtime.memory_limit = '100G'".into(),
+    ] {
+        let error = client.execute(sql.clone(), None).await.err().unwrap_or_else(|| panic!("{sql} went through")).to_string();
+        assert!(error.contains("file"), "{sql}: {error}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.path().join("secret.csv")).unwrap(), "x\n1\n");
+    drop(client);
+    assert_eq!(server.stop(), Some(0));
+    let server = Server::start(&folder.path().join("db"), &["--allow-files"]);
+    assert_eq!(update(&mut connect(&server).await, &format!("COPY t FROM '{file}'")).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn metrics_and_health_tell_what_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

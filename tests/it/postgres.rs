@@ -113,6 +113,9 @@ fn the_door_is_locked_with_tls_and_passwords() {
         file("cert.pem")
     );
     let with = |user: &str, password: &str| psql(&format!("{tls} user={user} password='{password}'"), "SELECT 'inside' AS place;");
+    // Without TLS nobody comes in.
+    let plain = psql(&format!("{} sslmode=disable password='open sesame'", at(address)), "SELECT 'inside' AS place;");
+    assert!(plain.is_none_or(|said| said.contains("needs TLS")));
     let Some(said) = with("ann", "open sesame") else { return };
     assert!(said.contains("inside"), "{said}");
     for (user, password) in [("ann", "open sesam"), ("ann", ""), ("bob", "open sesame"), ("", "open sesame")] {
@@ -163,4 +166,82 @@ fn random_and_truncated_frames_crash_nothing() {
         assert!(said.contains("42"), "{said}");
     }
     assert_eq!(server.stop(), Some(0), "it lives, and stops when it is asked");
+}
+
+/// A message of the protocol.
+fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+    [&[kind][..], &(body.len() as u32 + 4).to_be_bytes(), body].concat()
+}
+
+fn startup() -> Vec<u8> {
+    let parameters = b"user\0ann\0database\0database\0\0";
+    [&(8 + parameters.len() as u32).to_be_bytes()[..], &196_608u32.to_be_bytes(), parameters].concat()
+}
+
+#[test]
+fn what_comes_after_a_login_that_failed_is_not_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let users = folder.path().join("users");
+    std::fs::write(&users, "ann:open sesame\n").unwrap();
+    assert!(Command::new("chmod").args(["600", users.to_str().unwrap()]).status().unwrap().success());
+    let path = folder.path().join("db");
+    let (server, address) = start(&path, &["--users", users.to_str().unwrap()]);
+    let sql = b"CREATE TABLE broken_in (x BIGINT)\0";
+    let prepared = [
+        message(b'P', &[b"\0", &sql[..], &[0, 0]].concat()),
+        message(b'B', &[0, 0, 0, 0, 0, 0, 0, 0]),
+        message(b'E', &[0, 0, 0, 0, 0]),
+        message(b'S', b""),
+    ];
+    for after in [message(b'Q', sql), prepared.concat()] {
+        for login in [message(b'p', b"NONE\0\0\0\0\0"), message(b'p', b"SCRAM-SHA-256\0\0\0\0\x04n,,n"), vec![]] {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            // It may hang up before all of it is sent.
+            let _ = stream.write_all(&[startup(), login, after.clone(), after.clone()].concat());
+            while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+        }
+    }
+    assert_eq!(server.stop(), Some(0));
+    let output = Command::new(env!("CARGO_BIN_EXE_nabla")).arg(&path).args(["-c", "SELECT * FROM broken_in"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not found"), "somebody came in without a password");
+}
+
+#[test]
+fn a_message_of_several_statements_runs_all_of_them_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address) = start(&folder.path().join("db"), &[]);
+    let Some(_) = psql(&at(address), "CREATE TABLE t (x BIGINT PRIMARY KEY);") else { return };
+    let send = |sql: &str| {
+        let output = Command::new("psql").args(["-X", "-q", "-A", "-t", &at(address), "-c", sql]).output().unwrap();
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
+    send("SET client_encoding TO 'UTF8'; INSERT INTO t VALUES (1); -- a comment; with a semicolon");
+    assert!(send("INSERT INTO t VALUES (2); INSERT INTO t VALUES (1)").contains("duplicate"));
+    assert!(send("BEGIN; INSERT INTO t VALUES (3); SELECT nope").contains("nope"));
+    assert_eq!(send("SELECT string_agg(CAST(x AS TEXT), ',') FROM t"), "1\n");
+    let said = psql(
+        &at(address),
+        "BEGIN; INSERT INTO t VALUES (4);\nSELEC 1;\nEND;\nSELECT COUNT(*) AS kept FROM t;\nROLLBACK;\nSELECT 5 AS five;",
+    )
+    .unwrap();
+    assert!(said.contains("kept") && said.contains("    1\n") && said.contains("five"), "{said}");
+}
+
+#[test]
+fn a_server_stops_although_a_client_has_a_transaction_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, address) = start(&folder.path().join("db"), &["--grace", "1"]);
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let sql = |text: &str| message(b'Q', &[text.as_bytes(), b"\0"].concat());
+    stream.write_all(&[startup(), sql("CREATE TABLE t (x BIGINT)"), sql("BEGIN"), sql("INSERT INTO t VALUES (1)")].concat()).unwrap();
+    let mut seen = vec![];
+    while !String::from_utf8_lossy(&seen).contains("INSERT 0 1") {
+        let mut bytes = [0; 1024];
+        let count = stream.read(&mut bytes).unwrap();
+        assert!(count > 0);
+        seen.extend(&bytes[..count]);
+    }
+    assert_eq!(server.stop(), Some(0));
 }

@@ -155,3 +155,69 @@ async fn a_transaction_is_kept_on_the_disk() {
     assert_eq!(rows(&s, "SELECT v, w FROM t ORDER BY w").await, "[1.0, 2.0]|1.0\n[3.0, 4.0]|2.0");
     assert_eq!(rows(&s, "SELECT COUNT(*) FROM information_schema.tables WHERE table_name = 'gone'").await, "0");
 }
+
+#[tokio::test]
+async fn a_mistake_of_words_fails_a_transaction_too() {
+    let s = session().await;
+    run(&s, "CREATE TABLE t (x BIGINT); BEGIN; INSERT INTO t VALUES (1)").await;
+    fails(&s, "SELEC 1", &["SELECT"]).await;
+    fails(&s, "COMMIT", &["rolled back"]).await;
+    assert_eq!(rows(&s, "SELECT COUNT(*) FROM t").await, "0");
+    // One that was given up half-way.
+    run(&s, "BEGIN; INSERT INTO t VALUES (1)").await;
+    let long = "INSERT INTO t SELECT a.value FROM range(100000) AS a CROSS JOIN range(100000) AS b";
+    assert!(tokio::time::timeout(Duration::from_millis(50), s.run(long)).await.is_err());
+    fails(&s, "COMMIT", &["rolled back"]).await;
+}
+
+#[tokio::test]
+async fn a_statement_is_of_what_was_open_when_it_began() {
+    let database = Database::in_memory().await.unwrap();
+    let s = std::sync::Arc::new(database.session().unwrap());
+    run(&s, "CREATE TABLE t (x BIGINT)").await;
+    // It waits for another's turn; meanwhile a transaction begins on the same session, and is rolled back.
+    let other = database.session().unwrap();
+    run(&other, "BEGIN; INSERT INTO t VALUES (1)").await;
+    let same = s.clone();
+    let insert = tokio::spawn(async move { same.run("INSERT INTO t VALUES (2)").await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    run(&s, "BEGIN").await;
+    run(&other, "COMMIT").await;
+    insert.await.unwrap().unwrap();
+    run(&s, "ROLLBACK").await;
+    assert_eq!(rows(&s, "SELECT SUM(x) FROM t").await, "3");
+}
+
+#[tokio::test]
+async fn a_transaction_of_a_database_that_is_only_read_ends_as_any() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = |read_only| Options { path: Some(folder.path().into()), read_only, ..Default::default() };
+    drop(Session::open(options(false)).await.unwrap());
+    let s = Session::open(options(true)).await.unwrap();
+    run(&s, "BEGIN; SELECT 1; COMMIT").await;
+}
+
+#[tokio::test]
+async fn declarations_change_in_a_transaction() {
+    let s = session().await;
+    run(&s, "CREATE TABLE u (id BIGINT, w DOUBLE); INSERT INTO u VALUES (1, 2), (2, 3)").await;
+    run(&s, "BEGIN; ALTER TABLE u ALTER COLUMN w SET LEARNABLE; INSERT INTO u VALUES (3, 4)").await;
+    assert_eq!(rows(&s, "SELECT SUM(w), COUNT(*) FROM u").await, "9.0|3");
+    run(&s, "TRAIN MINIMIZE (SELECT AVG(power(w - id, 2)) FROM u) USING sgd (learning_rate => 0.5) FOR 50 STEPS").await;
+    run(&s, "ALTER TABLE u DROP COLUMN id; COMMIT").await;
+    assert_eq!(rows(&s, "SELECT round(w, 3) FROM u ORDER BY 1").await, "1.0\n2.0\n3.0");
+}
+
+#[tokio::test]
+async fn many_small_changes_are_few_files() {
+    let database = Database::in_memory().await.unwrap();
+    let s = database.session().unwrap();
+    run(&s, "CREATE TABLE t (x BIGINT PRIMARY KEY); BEGIN").await;
+    for x in 0..200 {
+        run(&s, &format!("INSERT INTO t VALUES ({x})")).await;
+    }
+    run(&s, "COMMIT").await;
+    assert_eq!(rows(&s, "SELECT COUNT(*), SUM(x) FROM t").await, "200|19900");
+    let files = std::fs::read_dir(database.folder().join("data/main/t")).unwrap().count();
+    assert_eq!(files, 1);
+}

@@ -8,6 +8,7 @@ use arrow_flight::error::FlightError;
 use arrow_flight::sql::server::PeekableFlightDataStream;
 use arrow_flight::sql::{CommandStatementIngest, TableDefinitionOptions, TableExistsOption, TableNotExistOption};
 use futures::TryStreamExt;
+use std::sync::Arc;
 use tonic::Status;
 
 pub(super) async fn ingest(connection: &Connection, ingest: CommandStatementIngest, data: PeekableFlightDataStream) -> Result<i64, Status> {
@@ -20,19 +21,29 @@ pub(super) async fn ingest(connection: &Connection, ingest: CommandStatementInge
         }
     }
     let mut stream = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
-    let mut batches = vec![];
+    let (mut batches, mut bytes) = (vec![], 0);
     while let Some(batch) = stream.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
+        bytes += batch.get_array_memory_size();
+        if connection.shared.memory_limit.is_some_and(|limit| bytes > limit) {
+            return Err(Status::resource_exhausted("the rows to put are more than the server's --memory-limit: put them in parts"));
+        }
         batches.push(batch);
     }
     let Some(schema) = stream.schema().cloned() else { return Err(Status::invalid_argument("the rows to put have no schema")) };
-    let session = connection.session(ingest.transaction_id.as_deref()).map_err(refused)?;
-    let own = if session.in_transaction() { None } else { Some(session.begin().await.map_err(refused)?) };
+    // ADBC's driver leaves its transaction out: rows join the one that the connection has open.
+    let transaction = ingest.transaction_id.as_deref().map(<[u8]>::to_vec).or_else(|| connection.only_transaction());
+    let mut session = connection.session(transaction.as_deref()).map_err(refused)?;
+    let own = !session.in_transaction();
+    if own {
+        session = Arc::new(session.apart());
+        session.run("BEGIN").await.map_err(refused)?;
+    }
     if let Some(or_replace) = makes(&session, &ingest).await? {
         session.create_table(&ingest.table, &schema, or_replace).await.map_err(refused)?;
     }
     let count = session.append(&ingest.table, batches).await.map_err(refused)?;
-    if let Some(transaction) = own {
-        transaction.commit().await.map_err(refused)?;
+    if own {
+        session.run("COMMIT").await.map_err(refused)?;
     }
     metrics::ingested(count);
     Ok(count as i64)

@@ -69,6 +69,7 @@ fn status(failure: Failure) -> Status {
         Failure::Cancelled => Status::cancelled(text),
         Failure::TimedOut => Status::deadline_exceeded(text),
         Failure::TooMany => Status::resource_exhausted(text),
+        Failure::Stopping => Status::unavailable(text),
     }
 }
 

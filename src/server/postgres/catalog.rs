@@ -1,14 +1,15 @@
 //! PostgreSQL's own tables, `pg_catalog`, which its tools read to find ours: the crate datafusion-pg-catalog makes them of the session's.
 
 use crate::error::{Error, Result};
-use crate::session::{Description, Piece, Session, Value, pieces};
+use crate::session::{Description, Piece, Session, Snapshot, Value, pieces};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names that only PostgreSQL's catalog has, beside those that begin with `pg_`.
 const NAMES: [&str; 14] = [
@@ -43,25 +44,34 @@ pub(super) fn concerns(sql: &str) -> bool {
 pub(super) struct Catalog {
     session: Arc<Session>,
     parser: PostgresCompatibilityParser,
+    latest: Mutex<Option<(Snapshot, SessionContext)>>,
 }
-
-const SCHEMA: &str = "pg_catalog";
 
 impl Catalog {
     pub fn new(session: Arc<Session>) -> Self {
-        Self { session, parser: PostgresCompatibilityParser::new() }
+        Self { session, parser: PostgresCompatibilityParser::new(), latest: Mutex::default() }
     }
 
     async fn frame(&self, sql: &str) -> Result<DataFrame> {
-        let (context, _) = self.session.context().await?;
-        let name = self.session.catalog_name();
-        // The context is the session's until the database changes; then there is another.
-        if context.catalog(name).is_some_and(|catalog| catalog.schema(SCHEMA).is_none()) {
-            setup_pg_catalog(&context, name, EmptyContextProvider).map_err(|e| Error::from(*e))?;
-        }
+        let context = self.context().await?;
         let statements = self.parser.parse(sql).map_err(|e| Error::new(e.to_string()))?;
         let [statement] = statements.as_slice() else { return Err(Error::new("one query of the catalog at a time")) };
-        Ok(context.sql(&statement.to_string()).await?)
+        let queries = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        Ok(context.sql_with_options(&statement.to_string(), queries).await?)
+    }
+
+    /// A context of its own, until the database changes: the session's has no tables of PostgreSQL.
+    async fn context(&self) -> Result<SessionContext> {
+        let (_, snapshot) = self.session.context().await?;
+        let latest = || self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = latest().as_ref().filter(|(of, _)| of.is(&snapshot)).map(|(_, context)| context.clone());
+        if let Some(context) = known {
+            return Ok(context);
+        }
+        let context = self.session.context_of(&snapshot)?;
+        setup_pg_catalog(&context, self.session.catalog_name(), EmptyContextProvider).map_err(|e| Error::from(*e))?;
+        *latest() = Some((snapshot, context.clone()));
+        Ok(context)
     }
 
     pub async fn describe(&self, sql: &str) -> Result<Description> {

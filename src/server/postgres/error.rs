@@ -34,6 +34,11 @@ fn code(failure: &Failure, error: &Error) -> &'static str {
     match failure {
         Failure::Cancelled | Failure::TimedOut => "57014",
         Failure::TooMany => "53400",
+        Failure::Stopping => "57P01",
+        Failure::Statement(_) if what.starts_with("duplicate primary key") => "23505",
+        Failure::Statement(_) if what.contains("NOT NULL") => "23502",
+        Failure::Statement(_) if what.starts_with("expected: ") || what.contains("does not begin a statement") => "42601",
+        Failure::Statement(_) if what.contains("READ ONLY") || what.contains("for reading only") => "25006",
         Failure::Statement(_) if what.starts_with("another session has changed") => "40001",
         Failure::Statement(_) if what.starts_with("a statement of the transaction has failed") => "25P02",
         Failure::Statement(_) if what.starts_with("table '") && what.ends_with("not found") => "42P01",

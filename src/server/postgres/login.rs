@@ -3,19 +3,27 @@
 use crate::server::metrics;
 use crate::server::users::Users;
 use futures::Sink;
-use pgwire::api::ClientInfo;
 use pgwire::api::auth::noop::NoopStartupHandler;
 use pgwire::api::auth::sasl::SASLAuthStartupHandler;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramAuth, gen_salted_password};
 use pgwire::api::auth::{AuthSource, DefaultServerParameterProvider, LoginInfo, Password, StartupHandler};
-use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::api::{ClientInfo, PgWireConnectionState};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use std::fmt;
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 /// The login of one connection.
-pub(super) enum Login {
+pub(super) struct Login {
+    way: Way,
+    /// Whether only clients with TLS may come in.
+    needs_tls: bool,
+    entered: Arc<AtomicBool>,
+}
+
+enum Way {
     Anybody(Anybody),
     Users(Box<SASLAuthStartupHandler<DefaultServerParameterProvider>>),
 }
@@ -25,14 +33,15 @@ pub(super) struct Anybody;
 impl NoopStartupHandler for Anybody {}
 
 impl Login {
-    pub fn new(users: Option<Arc<Users>>) -> Self {
-        match users {
-            None => Login::Anybody(Anybody),
+    pub fn new(users: Option<Arc<Users>>, needs_tls: bool, entered: Arc<AtomicBool>) -> Self {
+        let way = match users {
+            None => Way::Anybody(Anybody),
             Some(users) => {
                 let scram = ScramAuth::new(Arc::new(Passwords(users)));
-                Login::Users(Box::new(SASLAuthStartupHandler::new(Arc::default()).with_scram(scram)))
+                Way::Users(Box::new(SASLAuthStartupHandler::new(Arc::default()).with_scram(scram)))
             }
-        }
+        };
+        Self { way, needs_tls, entered }
     }
 }
 
@@ -44,10 +53,17 @@ impl StartupHandler for Login {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        let entered = match self {
-            Login::Anybody(anybody) => anybody.on_startup(client, message).await,
-            Login::Users(users) => users.on_startup(client, message).await,
+        if self.needs_tls && !client.is_secure() {
+            let info = ErrorInfo::new("FATAL".into(), "28000".into(), "this server needs TLS: connect with sslmode=require".into());
+            return Err(PgWireError::UserError(Box::new(info)));
+        }
+        let entered = match &self.way {
+            Way::Anybody(anybody) => anybody.on_startup(client, message).await,
+            Way::Users(users) => users.on_startup(client, message).await,
         };
+        if entered.is_ok() && matches!(client.state(), PgWireConnectionState::ReadyForQuery) {
+            self.entered.store(true, SeqCst);
+        }
         if let Err(PgWireError::InvalidPassword(_)) = &entered {
             metrics::refused_login();
         }

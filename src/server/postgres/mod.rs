@@ -10,8 +10,8 @@ mod variables;
 use super::connection::{Connection, Shared};
 use super::statement::{Answer, Failure, Running};
 use super::users::Users;
-use crate::error::{Error, Result};
-use crate::session::{Session, Value, statements};
+use crate::error::Error;
+use crate::session::{Piece, Session, Value, pieces};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow_pg::datatypes::{arrow_schema_to_pg_fields, encode_recordbatch};
@@ -26,37 +26,65 @@ use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
 use pgwire::api::results::{QueryResponse, Response, Tag};
 use pgwire::api::store::PortalStore;
 use pgwire::api::{ClientInfo, ClientPortalStore, PgWireServerHandlers};
-use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::cancel::CancelRequest;
+use pgwire::messages::response::TransactionStatus;
 use pgwire::messages::startup::SecretKey;
 use pgwire::tokio::{TlsAcceptor, process_socket};
 use prepared::Parser;
+use socket2::{SockRef, TcpKeepalive};
 use std::fmt::Debug;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-/// Accepts connections until it is dropped.
-pub(super) async fn serve(listener: TcpListener, shared: Shared, users: Option<Arc<Users>>, tls: Option<TlsAcceptor>) {
+/// Accepts connections until the server stops, and gives those that there are: they end when they are dropped.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Shared,
+    users: Option<Arc<Users>>,
+    tls: Option<TlsAcceptor>,
+    mut stopping: watch::Receiver<bool>,
+) -> JoinSet<()> {
+    let mut connections = JoinSet::new();
     loop {
-        let accepted = listener.accept().await.map_err(|e| Error::new(e.to_string()));
-        let opened = accepted.and_then(|(stream, peer)| Ok((stream, Connection::open(&shared, peer, "postgres")?)));
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted.map_err(|e| Error::new(e.to_string())),
+            _ = stopping.wait_for(|stop| *stop) => return connections,
+            Some(_) = connections.join_next() => continue,
+        };
+        let opened = accepted.and_then(|(stream, peer)| {
+            keep_asking(&stream).map_err(|e| Error::new(e.to_string()))?;
+            Ok((stream, Connection::open(&shared, peer, "postgres")?))
+        });
         let (stream, connection) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        let handlers = Handlers { door: Arc::new(Door::new(connection)), login: Arc::new(Login::new(users.clone())) };
+        let entered = Arc::<AtomicBool>::default();
+        let login = Login::new(users.clone(), tls.is_some(), entered.clone());
+        let handlers = Handlers { door: Arc::new(Door::new(connection, entered)), login: Arc::new(login) };
         let tls = tls.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             if let Err(error) = process_socket(stream, tls, handlers).await {
                 tracing::debug!(%error, "a connection broke off");
             }
         });
     }
+}
+
+/// Asks a silent client whether it is there, so that one that has vanished frees what it held.
+fn keep_asking(stream: &TcpStream) -> std::io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5)).with_retries(4);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 struct Handlers {
@@ -108,9 +136,15 @@ struct Door {
 }
 
 impl Door {
-    fn new(connection: Connection) -> Self {
+    fn new(connection: Connection, entered: Arc<AtomicBool>) -> Self {
         let catalog = Arc::new(Catalog::new(connection.session.clone()));
-        Self { parser: Arc::new(Parser { session: connection.session.clone(), catalog }), connection }
+        Self { parser: Arc::new(Parser { session: connection.session.clone(), catalog, entered }), connection }
+    }
+
+    /// What the client is told of the transaction is what the session knows: an error would tell it of one that has ended.
+    fn tell<C: ClientInfo>(&self, client: &mut C) {
+        let open = self.session().in_transaction();
+        client.set_transaction_status(if open { TransactionStatus::Transaction } else { TransactionStatus::Idle });
     }
 
     fn session(&self) -> &Session {
@@ -122,8 +156,13 @@ impl Door {
         if let Some(response) = self.special(sql, format).await? {
             return Ok(response);
         }
+        let ends = ["commit", "end", "rollback", "abort"].contains(&first_word(sql).as_str());
+        if ends && !self.session().in_transaction() {
+            // PostgreSQL warns, and goes on.
+            return Ok(Response::TransactionEnd(Tag::new("ROLLBACK")));
+        }
         // A failed transaction is only rolled back, whatever it is ended by.
-        let sql = if self.session().has_failed() && first_word(sql) == "commit" { "ROLLBACK" } else { sql };
+        let sql = if ends && self.session().has_failed() { "ROLLBACK" } else { sql };
         let answer = self.connection.run(id, sql.to_string(), vec![values], None).await;
         match answer.map_err(|failure| refused(&failure, sql))? {
             Answer::Done(tags) => Ok(done(&tags.concat())),
@@ -141,7 +180,8 @@ impl Door {
 
     /// What PostgreSQL's clients ask of a server beside SQL of their user's: its variables and its catalog.
     async fn special(&self, sql: &str, format: &Format) -> PgWireResult<Option<Response>> {
-        if let Some(answer) = variables::answer(sql) {
+        let failed = |error| refused(&Failure::Statement(error), sql);
+        if let Some(answer) = variables::answer(sql).map_err(failed)? {
             return Ok(Some(match answer {
                 variables::Answer::Set => Response::Execution(Tag::new("SET")),
                 variables::Answer::Shown(batch) => batches(batch.schema(), vec![batch], format)?,
@@ -150,7 +190,6 @@ impl Door {
         if !catalog::concerns(sql) {
             return Ok(None);
         }
-        let failed = |error| refused(&Failure::Statement(error), sql);
         let (schema, found) = self.parser.catalog.rows(sql, vec![]).await.map_err(failed)?;
         batches(schema, found, format).map(Some)
     }
@@ -170,7 +209,7 @@ impl Door {
     }
 
     /// Several sentences in one message are one transaction, unless they say otherwise.
-    async fn together(&self, id: &[u8], sentences: &[String]) -> PgWireResult<Vec<Response>> {
+    async fn together(&self, id: &[u8], sentences: &[&str]) -> PgWireResult<Vec<Response>> {
         let failed = |error| refused(&Failure::Statement(error), "");
         let controls = ["begin", "start", "commit", "end", "rollback"];
         let own = self.session().in_transaction() || sentences.iter().any(|s| controls.contains(&first_word(s).as_str()));
@@ -197,8 +236,35 @@ async fn read(mut response: QueryResponse) -> PgWireResult<QueryResponse> {
     Ok(read)
 }
 
+/// The first word that is no comment, in lower case.
 fn first_word(sql: &str) -> String {
-    sql.trim_start().chars().take_while(|c| c.is_ascii_alphabetic()).collect::<String>().to_lowercase()
+    let first = pieces(sql).into_iter().find(|(_, piece)| matches!(piece, Piece::Word | Piece::Name));
+    first.map(|(bytes, _)| sql[bytes].to_lowercase()).unwrap_or_default()
+}
+
+/// The sentences of a text, apart by semicolons that are in no string and no comment; PostgreSQL's own may have words that are none of ours.
+fn sentences(sql: &str) -> Vec<&str> {
+    let mut start = 0;
+    let mut found = vec![];
+    for (bytes, _) in pieces(sql).into_iter().filter(|(bytes, piece)| *piece == Piece::Other && &sql[bytes.clone()] == ";") {
+        found.push(&sql[start..bytes.start]);
+        start = bytes.end;
+    }
+    found.push(&sql[start..]);
+    let is_blank =
+        |text: &&str| pieces(text).iter().all(|(bytes, piece)| *piece == Piece::Comment || text[bytes.clone()].trim().is_empty());
+    found.into_iter().filter(|text| !is_blank(text)).collect()
+}
+
+/// Whether a client that gives a format for each column gives one for every column.
+fn check_format(format: &Format, columns: usize) -> PgWireResult<()> {
+    match format {
+        Format::Individual(codes) if codes.len() != columns => {
+            let what = format!("{} formats for {columns} columns", codes.len());
+            Err(PgWireError::UserError(Box::new(ErrorInfo::new("ERROR".into(), "08P01".into(), what))))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn query(
@@ -206,6 +272,7 @@ fn query(
     rows: impl Stream<Item = PgWireResult<RecordBatch>> + Send + 'static,
     format: &Format,
 ) -> PgWireResult<QueryResponse> {
+    check_format(format, schema.fields().len())?;
     let fields = Arc::new(arrow_schema_to_pg_fields(schema, format, None)?);
     let of_rows = fields.clone();
     let rows = rows.map_ok(move |batch| stream::iter(encode_recordbatch(of_rows.clone(), batch))).try_flatten();
@@ -238,22 +305,22 @@ impl SimpleQueryHandler for Door {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
+        self.parser.refuse_strangers()?;
         let (pid, key) = client.pid_and_secret_key();
         let id = id(pid, &key);
-        if let Some(response) = self.forgotten(client, sql) {
-            return Ok(vec![response]);
-        }
-        // PostgreSQL's own queries have words that are none of ours: they come one at a time.
-        if catalog::concerns(sql) || variables::answer(sql).is_some() {
-            return Ok(vec![self.answer(id, sql, vec![], &Format::UnifiedText).await?]);
-        }
-        let sentences: Result<Vec<String>> = statements(sql).map(|s| s.map(|s| s.text)).collect();
-        let sentences = sentences.map_err(|error| refused(&Failure::Statement(error), sql))?;
-        match sentences.as_slice() {
+        let answered = match sentences(sql).as_slice() {
             [] => Ok(vec![Response::EmptyQuery]),
             // The text as it was sent, so that places in it are those of the client.
-            [_] => Ok(vec![self.answer(id, sql, vec![], &Format::UnifiedText).await?]),
+            [one] => match self.forgotten(client, one) {
+                Some(response) => Ok(vec![response]),
+                None => self.answer(id, sql, vec![], &Format::UnifiedText).await.map(|response| vec![response]),
+            },
             several => self.together(&id, several).await,
+        };
+        if answered.is_err() {
+            self.session().fail();
+            self.tell(client);
         }
+        answered
     }
 }

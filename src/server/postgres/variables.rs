@@ -1,5 +1,6 @@
 //! Settings that drivers of PostgreSQL make as they begin, and that say how to speak, not what to do: they are taken and told again.
 
+use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, StringArray};
 use std::sync::Arc;
 
@@ -31,7 +32,22 @@ pub(super) enum Answer {
 }
 
 /// The answer to SET or SHOW of one of them; `None` for any other statement.
-pub(super) fn answer(sql: &str) -> Option<Answer> {
+///
+/// # Errors
+/// A session is to be read-only, which a client would rely on.
+pub(super) fn answer(sql: &str) -> Result<Option<Answer>> {
+    let (sql, answer) = (sql.to_lowercase(), answered(sql));
+    let is_on = ["on", "true", "1", "yes"].iter().any(|on| sql.contains(&format!("= {on}")) || sql.contains(&format!("to {on}")));
+    let protects = sql.contains("read only") || (sql.contains("default_transaction_read_only") && is_on);
+    match answer {
+        Some(Answer::Set) if protects => {
+            Err(Error::new("a session cannot be made read-only").hint("BEGIN READ ONLY, or serve with --read-only"))
+        }
+        answer => Ok(answer),
+    }
+}
+
+fn answered(sql: &str) -> Option<Answer> {
     let sql = sql.trim().trim_end_matches(';').to_lowercase();
     let mut words = sql.split(|c: char| c.is_whitespace() || c == '=').filter(|word| !word.is_empty());
     let verb = words.next()?;
@@ -70,11 +86,14 @@ mod tests {
             "SET NAMES 'utf8'",
             "RESET application_name",
         ] {
-            assert!(matches!(answer(known), Some(Answer::Set)), "{known}");
+            assert!(matches!(answer(known), Ok(Some(Answer::Set))), "{known}");
         }
-        assert!(matches!(answer("SHOW transaction isolation level"), Some(Answer::Shown(_))));
+        assert!(matches!(answer("SHOW transaction isolation level"), Ok(Some(Answer::Shown(_)))));
         for other in ["SET datafusion.execution.batch_size = 10", "SHOW TABLES", "SELECT 1", "SHOW ALL", "", "SET"] {
-            assert!(answer(other).is_none(), "{other}");
+            assert!(matches!(answer(other), Ok(None)), "{other}");
+        }
+        for protects in ["SET default_transaction_read_only = on", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"] {
+            assert!(answer(protects).is_err(), "{protects}");
         }
     }
 }
