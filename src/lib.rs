@@ -32,7 +32,7 @@
 //! | relaxation | one file per relaxed operator | algebra program scalar buffer | - |
 //! | scalar | one line per scalar function: name, value, slope, where it holds; and what an application's own function is | - | - |
 //! | program | instructions, checker, printer, fused forward and backward; one file per primitive | scalar buffer | rayon multiversion ndarray |
-//! | training | `fit(program, parameters, settings, observer)`: optimizers, schedules, sampling, constraints, stopping | program scalar | multiversion rand_chacha |
+//! | training | `fit(program, parameters, settings, validation, observer)`: optimizers, schedules, sampling, constraints, validation, stopping | program scalar | multiversion rand_chacha |
 //! | buffer | numbers in memory, or in files beyond it | - | arrow bytes memmap2 tempfile |
 //! | error | every way a sentence can fail: what, where, what to do | - | datafusion arrow |
 

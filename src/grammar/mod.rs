@@ -16,7 +16,7 @@ mod words;
 pub use create::{AlterAction, AlterTable, Check, Column, Condition, CreateTable, Expression, Rows};
 pub use parameters::{Bound, bind, parameters};
 pub use relaxed::Relaxed;
-pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train};
+pub use train::{Call, Direction, Length, NamedOption, OptionValue, Target, Train, Validate};
 pub use words::{Piece, WORDS, pieces};
 
 use crate::error::{Error, Result};

@@ -4,7 +4,7 @@ use super::reader::{Reader, place};
 use super::relaxed::{Relaxed, in_parentheses};
 use super::{Position, name, nearest};
 use crate::error::{Error, Result};
-use datafusion::sql::sqlparser::ast::ObjectNamePart;
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, Query};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 /// What is trained, towards what, and how.
@@ -18,6 +18,18 @@ pub struct Train {
     /// Rows of a batch.
     pub batch: Option<u64>,
     pub seed: Option<u64>,
+    pub validate: Option<Validate>,
+}
+
+/// Another query that says how good is what has been learned so far, and how often it is asked.
+#[derive(Debug, Clone)]
+pub struct Validate {
+    pub direction: Direction,
+    pub query: Box<Query>,
+    pub position: Position,
+    pub every: Length,
+    /// So many validations in a row that are no better than the best one end the run.
+    pub patience: Option<u64>,
 }
 
 /// A table, or one column of it.
@@ -38,6 +50,16 @@ pub enum Direction {
 pub enum Length {
     Epochs(u64),
     Steps(u64),
+}
+
+impl Length {
+    /// As steps, of which an epoch has so many.
+    pub fn in_steps(self, per_epoch: u64) -> u64 {
+        match self {
+            Length::Steps(n) => n,
+            Length::Epochs(n) => n.saturating_mul(per_epoch),
+        }
+    }
 }
 
 /// An optimizer and its options: `adam (learning_rate => 0.01)`.
@@ -78,20 +100,24 @@ pub(super) fn train(reader: &mut Reader) -> Result<Train> {
     reader.skip();
     let mut refusals = Vec::new();
     let targets = targets(reader, &mut refusals)?;
-    let direction = if reader.take_word("MINIMIZE") {
-        Direction::Minimize
-    } else if reader.take_word("MAXIMIZE") {
-        Direction::Maximize
-    } else {
-        return reader.expected("a table, MINIMIZE or MAXIMIZE");
-    };
+    let direction = direction(reader, "a table, MINIMIZE or MAXIMIZE")?;
     let objective = Relaxed { targets, ..in_parentheses(reader)? };
-    let mut train = Train { objective, direction, optimizer: None, length: None, batch: None, seed: None };
+    let mut train = Train { objective, direction, optimizer: None, length: None, batch: None, seed: None, validate: None };
     if let Err(error) = clauses(reader, &mut train, &mut refusals) {
         return Err(Error::all(refusals.into_iter().chain([error.clone()])).unwrap_or(error));
     }
     train.objective.refusals = refusals;
     Ok(train)
+}
+
+fn direction(reader: &mut Reader, expected: &str) -> Result<Direction> {
+    if reader.take_word("MINIMIZE") {
+        Ok(Direction::Minimize)
+    } else if reader.take_word("MAXIMIZE") {
+        Ok(Direction::Maximize)
+    } else {
+        reader.expected(expected)
+    }
 }
 
 /// Tables and columns, up to MINIMIZE, MAXIMIZE, RELAX or the end.
@@ -128,14 +154,15 @@ fn clauses(reader: &mut Reader, train: &mut Train, refusals: &mut Vec<Error>) ->
         }
         match clause.as_str() {
             "USING" => train.optimizer = Some(optimizer(reader, refusals)?),
-            "FOR" => train.length = length(reader, refusals)?,
+            "FOR" => train.length = length(reader, "FOR", refusals)?,
             "BATCH" => train.batch = positive(reader, "BATCH", refusals)?,
             "SEED" => train.seed = seed(reader, refusals)?,
             "RELAX" => {
                 reader.skip();
                 train.objective.options = options(reader, refusals)?;
             }
-            "VALIDATE" | "CHECKPOINT" => return Err(reader.unsupported(&clause).hint("leave the clause out")),
+            "VALIDATE" => train.validate = validate(reader, refusals)?,
+            "CHECKPOINT" => return Err(reader.unsupported(&clause).hint("leave the clause out")),
             _ => return Err(unknown(reader, &clause)),
         }
         seen.push(clause);
@@ -146,7 +173,7 @@ fn unknown(reader: &Reader, clause: &str) -> Error {
     let error = reader.error(format!("unknown clause '{clause}' of TRAIN"));
     match nearest(clause, CLAUSES) {
         Some(meant) => error.hint(format!("did you mean {meant}?")),
-        None => error.hint(format!("the clauses are {}", CLAUSES[..5].join(", "))),
+        None => error.hint(format!("the clauses are {}", CLAUSES[..6].join(", "))),
     }
 }
 
@@ -158,8 +185,8 @@ fn optimizer(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Call> {
     Ok(Call { name, position, options })
 }
 
-fn length(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<Length>> {
-    let count = positive(reader, "FOR", refusals)?;
+fn length(reader: &mut Reader, clause: &str, refusals: &mut Vec<Error>) -> Result<Option<Length>> {
+    let count = positive(reader, clause, refusals)?;
     let unit = reader.peek_word();
     let length: fn(u64) -> Length = match unit.as_str() {
         "EPOCH" | "EPOCHS" => Length::Epochs,
@@ -168,6 +195,21 @@ fn length(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<Lengt
     };
     reader.skip();
     Ok(count.map(length))
+}
+
+/// `VALIDATE { MINIMIZE | MAXIMIZE } (SELECT ...) EVERY n { STEPS | EPOCHS } [ PATIENCE p ]`
+fn validate(reader: &mut Reader, refusals: &mut Vec<Error>) -> Result<Option<Validate>> {
+    let clause = reader.here();
+    reader.skip();
+    let direction = direction(reader, "MINIMIZE or MAXIMIZE")?;
+    let Relaxed { query, position, .. } = in_parentheses(reader)?;
+    if reader.peek_word() != "EVERY" {
+        let error = Error::new("VALIDATE does not say how often").at(place(clause));
+        return Err(error.hint("write EVERY 10 STEPS, or EVERY 1 EPOCH, after its query"));
+    }
+    let every = length(reader, "EVERY", refusals)?;
+    let patience = if reader.peek_word() == "PATIENCE" { positive(reader, "PATIENCE", refusals)? } else { None };
+    Ok(every.map(|every| Validate { direction, query, position, every, patience }))
 }
 
 /// The count after a clause's word; a refusal, and `None`, when it is not a whole positive number.
@@ -179,7 +221,7 @@ fn positive(reader: &mut Reader, clause: &str, refusals: &mut Vec<Error>) -> Res
         Ok(count) if count > 0 => Ok(Some(count)),
         _ => {
             let what = format!("{clause} {written}: the number must be positive and whole");
-            refusals.push(Error::new(what).at(place(position)));
+            refusals.push(Error::new(what).at(place(position)).hint(format!("such as {clause} 10")));
             Ok(None)
         }
     }

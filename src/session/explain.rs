@@ -5,10 +5,11 @@ use super::answer::{self, Prepared};
 use super::learn::{self, Column, Ready};
 use super::objective::{Answer, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
+use super::validation::Validator;
 use super::{Outcome, Session, train};
 use crate::algebra::{Grouping, Groups, Pipeline, ResidualKind, Rows, Source};
 use crate::error::{Error, Result, both};
-use crate::grammar::{Kind, Relaxed};
+use crate::grammar::{Kind, Relaxed, Train};
 use crate::program::{Lanes, Machine, Slot};
 use crate::relaxation::{Gap, Logic, Note, Softness};
 use crate::split::Materialized;
@@ -49,20 +50,23 @@ struct How {
     /// Where a run ends.
     final_temperature: Option<f64>,
     batch: Option<usize>,
+    /// What is said of its validation.
+    validation: Option<String>,
 }
 
 pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
-    let plainly = |(softness, temperature)| How { softness, temperature, final_temperature: None, batch: None };
+    let plainly = |(softness, temperature)| How { softness, temperature, final_temperature: None, batch: None, validation: None };
     let (query, how, answer) = match kind {
         Kind::Train(train) => {
             if let Ok(Clauses { estimator: Estimator::Perturbed { pairs }, temperature, .. }) = settings::clauses(train) {
-                return perturbed_lines(session, &train.objective, pairs, temperature).await;
+                return perturbed_lines(session, train, pairs, temperature).await;
             }
             let how = settings::clauses(train).map(|c| How {
                 softness: c.softness,
                 temperature: c.temperature.first,
                 final_temperature: Some(c.temperature.last),
                 batch: c.batch,
+                validation: None,
             });
             (&train.objective, how, Answer::Number)
         }
@@ -70,21 +74,30 @@ pub(super) async fn explain(session: &Session, kind: &Kind) -> Result<Outcome> {
         Kind::Relax(query) => (query.as_ref(), settings::relaxed(query).map(plainly), Answer::Rows),
         _ => return Err(Error::new("only TRAIN, GRADIENT OF and RELAX have an explanation of their own")),
     };
-    let (how, objective) = both(how, Objective::new(session, query, answer).await)?;
+    let (mut how, objective) = both(how, Objective::new(session, query, answer).await)?;
+    if let Kind::Train(train) = kind {
+        how.validation = validation(&objective.planned, train).await?;
+    }
     batch(&explained(query, how, objective).await?)
 }
 
 /// A run without a relaxation has no stages: all of it is the exact engine's.
-async fn perturbed_lines(session: &Session, query: &Relaxed, pairs: usize, temperature: Temperature) -> Result<Outcome> {
+async fn perturbed_lines(session: &Session, train: &Train, pairs: usize, temperature: Temperature) -> Result<Outcome> {
+    let query = &train.objective;
     let planned = Planned::new(session, query, Answer::Number).await?;
     let mut lines: Vec<Line> = vec![
         ("run".into(), "estimator", format!("perturbed: {} exact runs a step, in antithetic pairs", 2 * pairs)),
         ("run".into(), "temperature", format!("{} to {}, geometric: the spread of the perturbation", temperature.first, temperature.last)),
     ];
+    lines.extend(validation(&planned, train).await?.map(|told| ("run".into(), "validate", told)));
     for c in train::columns(&planned, query)? {
         lines.push(("run".into(), "learnable", format!("{}: perturbed, {} x {}", c.parameter.name, c.parameter.rows, c.parameter.width())));
     }
     batch(&lines)
+}
+
+async fn validation(planned: &Planned, train: &Train) -> Result<Option<String>> {
+    Ok(Validator::new(planned, train.validate.as_ref()).await?.map(|v| v.told()))
 }
 
 fn batch(lines: &[Line]) -> Result<Outcome> {
@@ -239,6 +252,9 @@ fn run_lines<R: Lanes>(ready: &Ready<R>, columns: &[Column], how: &How, pipeline
     if let Some(outermost) = pipeline.outermost {
         let each = how.batch.map_or(", all at each step".into(), |b| format!(", {b} at each step"));
         say("batch", format!("rows of {}{each}", pipeline.stages[outermost].name));
+    }
+    if let Some(told) = &how.validation {
+        say("validate", told.clone());
     }
     for (i, column) in columns.iter().enumerate() {
         let reached = if ready.reached.contains(&i) { "reached by the gradient" } else { "not reached" };

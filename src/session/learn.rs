@@ -1,14 +1,14 @@
 //! Relax and fit: the part of a TRAIN that computes, in the precision of its columns. It runs on a thread of its own.
 
 use super::settings::{Clauses, resolution};
+use super::validation::Validator;
 use crate::algebra::{Aggregate, Output, OutputValue, Parameter};
 use crate::buffer::Buffer;
 use crate::error::{Error, Place, Result};
-use crate::grammar::Length;
 use crate::program::{Graph, Lanes, Machine, Profile, Sampling, Slot, Value, gradient};
 use crate::relaxation::{self, Kept, Note, Number, Relaxed, STOPS, Softness};
 use crate::split::{Budget, Materialized};
-use crate::training::{self, Program, Projection, Sample, Settings, Step, Steps};
+use crate::training::{self, Fitted, OBJECTIVE, Program, Projection, Sample, Settings, Step, Steps};
 use std::sync::Arc;
 
 /// A learnable column with its values, as the run starts from them and as it leaves them.
@@ -42,6 +42,8 @@ pub(super) struct Learned {
     pub reached: Vec<usize>,
     pub relaxed_objective: f64,
     pub steps: u64,
+    /// Of what was learned, where it was validated.
+    pub validation: Option<f64>,
 }
 
 /// Makes the program of a materialized query and its backward pass. `batch` asks for sampling.
@@ -143,6 +145,7 @@ pub(super) fn learn<R: Lanes + Steps>(
     materialized: Materialized<R>,
     mut columns: Vec<Column>,
     clauses: &Clauses,
+    validator: Option<&Validator>,
     observe: &mut dyn FnMut(Step) -> bool,
     profile: Option<&mut Option<Profile>>,
 ) -> Result<Option<Learned>> {
@@ -150,14 +153,10 @@ pub(super) fn learn<R: Lanes + Steps>(
     let mut ready = ready(materialized, &columns, clauses.softness, clauses.temperature.first, clauses.batch.is_some())?;
     let rows = ready.program.sample.as_ref().map_or(ready.rows, |s| s.rows);
     let per_epoch = clauses.batch.map_or(1, |b| rows.div_ceil(b.max(1)).max(1)) as u64;
-    let steps = match clauses.length {
-        Length::Steps(n) => n,
-        Length::Epochs(n) => n.saturating_mul(per_epoch),
-    };
     let settings = Settings {
         maximize: clauses.maximize,
         optimizer: clauses.optimizer,
-        steps,
+        steps: clauses.length.in_steps(per_epoch),
         batch: clauses.batch,
         temperature: clauses.temperature,
         seed: clauses.seed,
@@ -165,18 +164,16 @@ pub(super) fn learn<R: Lanes + Steps>(
     if profile.is_some() {
         ready.program.machine.begin_profile();
     }
-    let finished = training::fit(&mut ready.program, &settings, rows, observe).map_err(|e| located(e, &mut ready, &columns))?;
+    let validation = validator.map(|v| v.validation(per_epoch, &columns, &ready.reached));
+    let fitted = training::fit(&mut ready.program, &settings, rows, validation, observe).map_err(|e| located(e, &mut ready, &columns))?;
     if let Some(profile) = profile {
         *profile = ready.program.machine.take_profile();
     }
-    if !finished {
-        return Ok(None);
-    }
-    let relaxed_objective = ready.program.machine.output(0)[0].wide();
+    let Some(Fitted { objective: relaxed_objective, steps, validation }) = fitted else { return Ok(None) };
     for &i in &ready.reached {
         columns[i].values = ready.program.machine.parameter_mut(i as Slot).iter().map(|x| x.wide()).collect();
     }
-    Ok(Some(Learned { columns, reached: ready.reached, relaxed_objective, steps }))
+    Ok(Some(Learned { columns, reached: ready.reached, relaxed_objective, steps, validation }))
 }
 
 fn settle<R: Lanes>(machine: &mut Machine<R>, relaxed: &Relaxed<R>, scales: &[(Slot, f64)], values: &[Vec<R>], temperature: f64) {
@@ -219,7 +216,10 @@ fn must_reach(columns: &[Column], reached: &[usize], notes: &[Note]) -> Result<(
 
 /// The first operator whose values are not finite, or that gave NULL.
 fn located<R: Lanes>(error: Error, ready: &mut Ready<R>, columns: &[Column]) -> Error {
-    let Some(Place::Step { step, .. }) = error.refusals().first().and_then(|r| r.place.clone()) else { return error };
+    let Some(Place::Step { step, operator }) = error.refusals().first().and_then(|r| r.place.clone()) else { return error };
+    if operator != OBJECTIVE {
+        return error;
+    }
     let what = error.refusals()[0].what.clone();
     let values: Vec<Vec<R>> = (0..columns.len())
         .map(|i| {

@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// How a run ended, for the last row of its log and for `nabla.runs`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct End {
+    /// Of what was learned, where it was validated.
+    pub validation: Option<f64>,
     pub relaxed_objective: f64,
     pub exact_objective: Option<f64>,
     pub version: i64,
@@ -45,7 +47,7 @@ fn step_columns(run: i64, steps: &[Step]) -> Vec<ArrayRef> {
         whole(&|s| s.step as i64),
         whole(&|s| s.epoch as i64),
         real(&|s| s.objective),
-        Arc::new(Float64Array::new_null(steps.len())),
+        Arc::new(steps.iter().map(|s| s.validation).collect::<Float64Array>()),
         real(&|s| s.temperature),
         real(&|s| s.gradient_norm),
         real(&|s| s.rows_per_second),
@@ -70,7 +72,7 @@ pub(super) fn last(run: i64, steps: u64, end: End, elapsed_ms: f64) -> Result<Re
         whole(Some(steps as i64)),
         whole(None),
         real(None),
-        real(None),
+        real(end.validation),
         real(None),
         real(None),
         real(None),

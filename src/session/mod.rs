@@ -35,6 +35,7 @@ mod train;
 mod training;
 mod transaction;
 mod unnest;
+mod validation;
 mod value;
 mod view;
 

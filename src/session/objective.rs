@@ -9,7 +9,7 @@ use crate::grammar::{self, Relaxed, Target};
 use crate::split::{self, LiveTable, Split};
 use crate::storage::Snapshot;
 use crate::table::{self, TableDefinition};
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::TableReference;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -18,7 +18,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableScan};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as PlainStatement;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use std::sync::Arc;
 
 /// What of a query is relaxed.
@@ -44,8 +44,7 @@ impl Planned {
     pub async fn new(session: &Session, query: &Relaxed, answer: Answer) -> Result<Self> {
         let (context, snapshot) = session.context().await?;
         let targets = targets(&snapshot, session, &query.targets);
-        let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(query.query.clone())));
-        let plan = super::query::plan(&context, &statement).await;
+        let plan = plan(&context, &query.query).await;
         let (plan, ()) = both(plan, targets)?;
         let (mut tables, mut unlisted) = (vec![], vec![]);
         for definition in read_tables(&plan, &snapshot)? {
@@ -115,6 +114,18 @@ pub(super) struct Exact {
 }
 
 impl Exact {
+    /// Another query over the same snapshot. It runs in one partition, so that the same values give the same bits.
+    pub async fn beside(&self, query: &Query) -> Result<Self> {
+        let context = Objective::one_partition(&self.context);
+        let plan = plan(&context, query).await?;
+        Ok(Self { context, snapshot: self.snapshot.clone(), plan })
+    }
+
+    /// What its columns are.
+    pub fn kinds(&self) -> Vec<DataType> {
+        self.plan.schema().fields().iter().map(|f| f.data_type().clone()).collect()
+    }
+
     /// Training ends with the exact value: a query that the exact engine does not plan is refused before, not after.
     pub async fn can_run(&self) -> Result<()> {
         match self.context.state().create_physical_plan(&self.plan).await {
@@ -133,13 +144,25 @@ impl Exact {
 
     /// The exact objective over these rows of the tables with live columns; `None` for NULL.
     pub async fn value(&self, tables: &[(TableDefinition, RecordBatch)]) -> Result<Option<f64>> {
+        Ok(self.values(tables).await?.into_iter().next().flatten())
+    }
+
+    /// The first column of all rows.
+    pub async fn values(&self, tables: &[(TableDefinition, RecordBatch)]) -> Result<Vec<Option<f64>>> {
         let plan = constant::inlined(with_rows(self.plan.clone(), tables)?, &|scan| rows_of(scan, tables))?;
         let batches = self.context.execute_logical_plan(plan).await?.collect().await?;
-        let found: Vec<ArrayRef> = batches.iter().filter(|b| b.num_rows() > 0).map(|b| b.column(0).clone()).collect();
-        let Some(value) = found.first() else { return Ok(None) };
-        let value = arrow::compute::cast(value, &DataType::Float64)?;
-        Ok(value.as_primitive::<Float64Type>().iter().next().flatten())
+        let mut values = vec![];
+        for batch in batches.iter().filter(|b| b.num_rows() > 0) {
+            let numbers = arrow::compute::cast(batch.column(0), &DataType::Float64)?;
+            values.extend(numbers.as_primitive::<Float64Type>().iter());
+        }
+        Ok(values)
     }
+}
+
+async fn plan(context: &SessionContext, query: &Query) -> Result<LogicalPlan> {
+    let statement = PlainStatement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
+    super::query::plan(context, &statement).await
 }
 
 /// The objective reads none of the learnable columns that it may train.

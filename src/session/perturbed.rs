@@ -5,39 +5,47 @@ use super::learn::{Column, Learned};
 use super::objective::Planned;
 use super::settings::Clauses;
 use super::train::{self, News};
+use super::validation::Validator;
 use crate::error::Result;
-use crate::grammar::Length;
-use crate::training::{Free, Settings, perturb};
+use crate::training::{Fitted, Free, Settings, perturb};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-pub(super) fn start(planned: &Planned, columns: Vec<Column>, clauses: Clauses, pairs: usize) -> mpsc::Receiver<News> {
+pub(super) fn start(
+    planned: &Planned,
+    columns: Vec<Column>,
+    clauses: Clauses,
+    pairs: usize,
+    validator: Option<Validator>,
+) -> mpsc::Receiver<News> {
     let (exact, tables, runtime) = (planned.exact.clone(), planned.tables.clone(), Handle::current());
     train::on_a_thread(move |observe| {
-        let steps = match clauses.length {
-            Length::Steps(n) | Length::Epochs(n) => n,
-        };
         let settings = Settings {
             maximize: clauses.maximize,
             optimizer: clauses.optimizer,
-            steps,
+            steps: clauses.length.in_steps(1),
             batch: None,
             temperature: clauses.temperature,
             seed: clauses.seed,
         };
         let free = |c: &Column| Free { values: c.values.clone(), width: c.parameter.width(), projection: c.projection };
         let mut parameters: Vec<Free> = columns.iter().map(free).collect();
-        let mut evaluate = |values: &[Vec<f64>]| -> Result<Option<f64>> {
-            let moved = learned(&columns, values.to_vec(), 0.0, 0);
-            runtime.block_on(exact.value(&train::learned_tables(&tables, &moved)?))
+        let all: Vec<usize> = (0..columns.len()).collect();
+        let moved = |values: Vec<Vec<f64>>| -> Vec<Column> {
+            columns.iter().cloned().zip(values).map(|(c, values)| Column { values, ..c }).collect()
         };
-        let objective = perturb(&mut parameters, &settings, pairs, &mut evaluate, observe)?;
-        Ok(objective.map(|objective| learned(&columns, parameters.into_iter().map(|p| p.values).collect(), objective, steps)))
+        let mut evaluate = |values: &[Vec<f64>]| -> Result<Option<f64>> {
+            runtime.block_on(exact.value(&train::learned_tables(&tables, &moved(values.to_vec()), &all)?))
+        };
+        let validation = validator.as_ref().map(|v| v.validation(1, &columns, &all));
+        let fitted = perturb(&mut parameters, &settings, pairs, &mut evaluate, validation, observe)?;
+        let learned = moved(parameters.into_iter().map(|p| p.values).collect());
+        Ok(fitted.map(|Fitted { objective: relaxed_objective, steps, validation }| Learned {
+            columns: learned,
+            reached: all.clone(),
+            relaxed_objective,
+            steps,
+            validation,
+        }))
     })
-}
-
-fn learned(columns: &[Column], values: Vec<Vec<f64>>, relaxed_objective: f64, steps: u64) -> Learned {
-    let columns: Vec<Column> = columns.iter().cloned().zip(values).map(|(c, values)| Column { values, ..c }).collect();
-    let reached = (0..columns.len()).collect();
-    Learned { columns, reached, relaxed_objective, steps }
 }

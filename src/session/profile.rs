@@ -3,6 +3,7 @@
 use super::learn;
 use super::objective::{Answer, Objective};
 use super::settings::{self, Clauses, Estimator};
+use super::validation::Validator;
 use super::{Outcome, Session, train};
 use crate::error::{Error, Result, both};
 use crate::grammar::Train;
@@ -33,6 +34,8 @@ pub(super) async fn analyze(session: &Session, statement: &Train) -> Result<Outc
     }
     let (clauses, objective) = both(clauses, Objective::new(session, &statement.objective, Answer::Number).await)?;
     let Objective { planned, split, single } = objective;
+    // The steps are what is measured: a validation is none of their instructions, and only has to be one that could be run.
+    Validator::new(&planned, statement.validate.as_ref()).await?;
     let columns = train::columns(&planned, &statement.objective)?;
     let skeletons = Objective::one_partition(&planned.exact.context);
     let measured = if single {
@@ -69,7 +72,7 @@ fn measure<R: Lanes + Steps>(
         (steps, time) = (step.step, step.elapsed.div_f64(step.step as f64));
         !is_cancelled()
     };
-    learn::learn(materialized, columns, clauses, &mut observe, Some(&mut profile))?;
+    learn::learn(materialized, columns, clauses, None, &mut observe, Some(&mut profile))?;
     let profile = profile.ok_or_else(|| Error::new("the run was cancelled"))?;
     Ok(Measured { profile, peak: Peak::measure::<R>(), steps, time })
 }

@@ -1,6 +1,6 @@
 //! A relaxed query as a function of its learnable columns: value and gradient where the caller wants them.
 
-use super::learn::{self, Column, Learned, Ready};
+use super::learn::{self, Column, Ready};
 use super::objective::{Answer, Exact, Objective, Planned};
 use super::{Session, settings, train};
 use crate::algebra::Parameter;
@@ -133,9 +133,8 @@ impl RelaxedQuery {
 
     /// The exact objective of the same query at the same values; `None` for NULL.
     pub fn exact(&self) -> BoxFuture<'_, Result<Option<f64>>> {
-        let all = (0..self.columns.len()).collect();
-        let now = Learned { columns: self.columns.clone(), reached: all, relaxed_objective: 0.0, steps: 0 };
-        async move { self.exact.value(&train::learned_tables(&self.tables, &now)?).await }.boxed()
+        let all: Vec<usize> = (0..self.columns.len()).collect();
+        async move { self.exact.value(&train::learned_tables(&self.tables, &self.columns, &all)?).await }.boxed()
     }
 
     fn number(&self, column: &str) -> Option<usize> {

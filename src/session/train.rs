@@ -6,6 +6,7 @@ use super::objective::{Answer, Exact, Objective, Planned};
 use super::settings::{self, Clauses, Estimator};
 use super::training::{Fate, cancelled};
 use super::transaction::Work;
+use super::validation::Validator;
 use super::{Outcome, Session, perturbed};
 use crate::error::{Error, Result, both};
 use crate::grammar::{Direction, Relaxed, Train};
@@ -32,18 +33,20 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str, fate: Ar
             let (clauses, planned) = both(clauses, Planned::new(session, &train.objective, Answer::Number).await)?;
             planned.exact.can_run().await?;
             let columns = columns(&planned, &train.objective)?;
-            let steps = perturbed::start(&planned, columns, clauses.clone(), pairs);
+            let validator = validator(&planned, train).await?;
+            let steps = perturbed::start(&planned, columns, clauses.clone(), pairs, validator);
             (clauses, planned, steps)
         }
         None => {
             let (clauses, objective) = both(clauses, Objective::new(session, &train.objective, Answer::Number).await)?;
             let Objective { planned, split, single } = objective;
             let columns = columns(&planned, &train.objective)?;
+            let validator = validator(&planned, train).await?;
             let skeletons = Objective::one_partition(&planned.exact.context);
             let steps = if single {
-                start(split.materialize::<f32>(&skeletons).await?, columns, clauses.clone())
+                start(split.materialize::<f32>(&skeletons).await?, columns, clauses.clone(), validator)
             } else {
-                start(split.materialize::<f64>(&skeletons).await?, columns, clauses.clone())
+                start(split.materialize::<f64>(&skeletons).await?, columns, clauses.clone(), validator)
             };
             (clauses, planned, steps)
         }
@@ -81,6 +84,15 @@ pub(super) async fn train(session: &Session, train: &Train, text: &str, fate: Ar
     Ok(Outcome::Rows(Box::pin(RecordBatchStreamAdapter::new(log::schema(), rows))))
 }
 
+/// What validates the run, after it has done so once.
+async fn validator(planned: &Planned, train: &Train) -> Result<Option<Validator>> {
+    let validator = Validator::new(planned, train.validate.as_ref()).await?;
+    if let Some(validator) = &validator {
+        validator.first().await?;
+    }
+    Ok(validator)
+}
+
 /// The learnable columns with their values.
 pub(super) fn columns(planned: &Planned, query: &Relaxed) -> Result<Vec<Column>> {
     planned
@@ -112,8 +124,13 @@ pub(super) enum News {
 const MOST_STEPS: usize = 1000;
 const OLDEST_STEP: Duration = Duration::from_millis(100);
 
-fn start<R: Lanes + Steps>(materialized: Materialized<R>, columns: Vec<Column>, clauses: Clauses) -> mpsc::Receiver<News> {
-    on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, observe, None))
+fn start<R: Lanes + Steps>(
+    materialized: Materialized<R>,
+    columns: Vec<Column>,
+    clauses: Clauses,
+    validator: Option<Validator>,
+) -> mpsc::Receiver<News> {
+    on_a_thread(move |observe| learn::learn(materialized, columns, &clauses, validator.as_ref(), observe, None))
 }
 
 /// Learns on a thread of its own, and sends what there is to tell. A closed channel is a cancelled run.
@@ -125,7 +142,8 @@ pub(super) fn on_a_thread(
         let (mut pending, mut sent) = (Vec::with_capacity(MOST_STEPS), Instant::now());
         let mut observe = |step: Step| {
             pending.push(step);
-            if pending.len() >= MOST_STEPS || (step.step.is_multiple_of(16) && sent.elapsed() >= OLDEST_STEP) {
+            let is_looked_at = step.step.is_multiple_of(16) || step.validation.is_some();
+            if pending.len() >= MOST_STEPS || (is_looked_at && sent.elapsed() >= OLDEST_STEP) {
                 sent = Instant::now();
                 return sender.blocking_send(News::Steps(std::mem::replace(&mut pending, Vec::with_capacity(MOST_STEPS)))).is_ok();
             }
@@ -161,7 +179,7 @@ impl Run {
     /// The last row of the log, when all is committed.
     async fn end(self, learned: Result<Option<Learned>>) -> Result<RecordBatch> {
         let learned = learned?.ok_or_else(cancelled)?;
-        let tables = learned_tables(&self.tables, &learned)?;
+        let tables = learned_tables(&self.tables, &learned.columns, &learned.reached)?;
         let exact_objective = self.exact.value(&tables).await?;
         if !self.fate.commits() {
             return Err(cancelled());
@@ -189,7 +207,8 @@ impl Run {
                     .hint("nothing was committed: run TRAIN again"));
             }
         }
-        let end = End { relaxed_objective: learned.relaxed_objective, exact_objective, version: self.work.next_version().await? };
+        let version = self.work.next_version().await?;
+        let end = End { validation: learned.validation, relaxed_objective: learned.relaxed_objective, exact_objective, version };
         let mut changes: Vec<Change> =
             tables.into_iter().map(|(t, rows)| Change::Replace { schema: t.schema, name: t.name, rows: vec![rows] }).collect();
         changes.push(Change::Append { schema: history::SCHEMA.into(), name: "runs".into(), rows: vec![self.record(learned, end)?] });
@@ -230,12 +249,16 @@ impl Run {
 }
 
 /// The tables with live columns, with what was learned in them.
-pub(super) fn learned_tables(tables: &[(TableDefinition, RecordBatch)], learned: &Learned) -> Result<Vec<(TableDefinition, RecordBatch)>> {
+pub(super) fn learned_tables(
+    tables: &[(TableDefinition, RecordBatch)],
+    learned: &[Column],
+    reached: &[usize],
+) -> Result<Vec<(TableDefinition, RecordBatch)>> {
     let mut changed = vec![];
     for (number, (definition, rows)) in tables.iter().enumerate() {
         let mut columns = rows.columns().to_vec();
-        for &i in &learned.reached {
-            let column = &learned.columns[i];
+        for &i in reached {
+            let column = &learned[i];
             let name = column.parameter.name.rsplit_once('.').map_or("", |(_, name)| name);
             if column.parameter.table == number {
                 let at = rows.schema().index_of(name)?;

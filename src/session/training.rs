@@ -27,6 +27,8 @@ pub struct Step {
     pub epoch: u64,
     /// The relaxed objective before the step.
     pub objective: f64,
+    /// What VALIDATE measured after the step; `None` where it did not, and for NULL.
+    pub validation: Option<f64>,
     /// The temperature of the relaxation.
     pub temperature: f64,
     /// The Euclidean norm of the gradient.
@@ -44,6 +46,8 @@ pub struct Trained {
     pub run_id: i64,
     /// How many steps were taken.
     pub steps: u64,
+    /// The best of what VALIDATE measured, which is of what was committed.
+    pub validation: Option<f64>,
     /// The relaxed objective at the end.
     pub relaxed_objective: f64,
     /// The exact value of the same query at the end; `None` for NULL.
@@ -187,8 +191,9 @@ impl Training {
         self.trained = self.trained.or(last.map(|row| Trained {
             run_id: whole(rows, 0, row),
             steps: whole(rows, 1, row) as u64,
+            validation: known(rows, VALIDATION, row),
             relaxed_objective: real(rows, RELAXED, row),
-            exact_objective: rows.column(EXACT).is_valid(row).then(|| real(rows, EXACT, row)),
+            exact_objective: known(rows, EXACT, row),
             version: whole(rows, VERSION, row),
             elapsed_ms: real(rows, ELAPSED, row),
         }));
@@ -202,6 +207,7 @@ pub(crate) fn steps_of(rows: &RecordBatch) -> impl Iterator<Item = Step> {
         step: whole(rows, 1, row) as u64,
         epoch: whole(rows, 2, row) as u64,
         objective: real(rows, 3, row),
+        validation: known(rows, VALIDATION, row),
         temperature: real(rows, 5, row),
         gradient_norm: real(rows, 6, row),
         rows_per_second: real(rows, 7, row),
@@ -217,7 +223,12 @@ fn real(rows: &RecordBatch, column: usize, row: usize) -> f64 {
     rows.column(column).as_primitive::<Float64Type>().value(row)
 }
 
+fn known(rows: &RecordBatch, column: usize, row: usize) -> Option<f64> {
+    rows.column(column).is_valid(row).then(|| real(rows, column, row))
+}
+
 /// Columns of the log.
+const VALIDATION: usize = 4;
 const ELAPSED: usize = 8;
 const RELAXED: usize = 9;
 const EXACT: usize = 10;

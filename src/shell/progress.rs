@@ -25,6 +25,8 @@ struct Line {
     each: Option<u64>,
     objectives: Curve,
     first: Option<f64>,
+    /// With their steps.
+    validations: Vec<(u64, f64)>,
 }
 
 /// Objectives in order, ever fewer of the many.
@@ -57,12 +59,13 @@ impl Line {
         let colours = if is_coloured { ".cyan/dim" } else { "" };
         let style = ProgressStyle::with_template(&format!("{{bar:{BAR}{colours}}} {{msg}}")).expect("a template");
         bar.set_style(style.progress_chars("━━─"));
-        Self { bar, length, each: None, objectives: Curve { kept: vec![], every: 1, seen: 0 }, first: None }
+        Self { bar, length, each: None, objectives: Curve { kept: vec![], every: 1, seen: 0 }, first: None, validations: vec![] }
     }
 
     fn step(&mut self, step: &Step) {
         self.first.get_or_insert(step.objective);
         self.objectives.push(step.objective);
+        self.validations.extend(step.validation.map(|x| (step.step, x)));
         let (part, at) = match self.length {
             Length::Steps(all) => (step.step as f64 / all.max(1) as f64, format!("step {}/{all}", step.step)),
             Length::Epochs(all) => {
@@ -78,9 +81,10 @@ impl Line {
         let left = Duration::try_from_secs_f64(step.elapsed_ms / 1e3 * (1.0 - part) / part).unwrap_or_default();
         self.bar.set_position((part * PARTS as f64) as u64);
         let message = format!(
-            "{at}  objective {:.6} {}  T {:.3}  {} left  {} rows/s",
+            "{at}  objective {:.6} {}{}  T {:.3}  {} left  {} rows/s",
             step.objective,
             sparkline(&self.objectives.kept, CURVE),
+            self.validations.last().map_or(String::new(), |(_, x)| format!("  valid {x:.6}")),
             step.temperature,
             clock(left),
             short(step.rows_per_second)
@@ -132,20 +136,24 @@ pub(super) async fn told(log: Outcome, length: Length, is_coloured: bool) -> Res
     }
     let trained = training.finish().await?;
     line.bar.finish_and_clear();
-    Ok(summary(&trained, line.first, &line.objectives.kept)?)
+    Ok(summary(&trained, &line)?)
 }
 
-fn summary(trained: &Trained, first: Option<f64>, objectives: &[f64]) -> std::io::Result<()> {
+fn summary(trained: &Trained, line: &Line) -> std::io::Result<()> {
     let mut out = stdout().lock();
     let shown = |x: Option<f64>| x.map_or("NULL".into(), |x| format!("{x:.6}"));
     writeln!(out, "run {}: {} steps in {:.2} s, version {}", trained.run_id, trained.steps, trained.elapsed_ms / 1e3, trained.version)?;
     writeln!(
         out,
         "  relaxed objective  {} -> {}  {}",
-        shown(first),
+        shown(line.first),
         shown(Some(trained.relaxed_objective)),
-        sparkline(objectives, 2 * CURVE)
+        sparkline(&line.objectives.kept, 2 * CURVE)
     )?;
     writeln!(out, "  exact objective    {}", shown(trained.exact_objective))?;
-    writeln!(out, "  relaxation gap     {}", shown(trained.relaxation_gap()))
+    writeln!(out, "  relaxation gap     {}", shown(trained.relaxation_gap()))?;
+    if let Some((step, best)) = line.validations.iter().find(|(_, x)| Some(*x) == trained.validation) {
+        writeln!(out, "  best validation    {best:.6} at step {step}")?;
+    }
+    Ok(())
 }

@@ -1,4 +1,5 @@
-//! `fit(program, parameters, settings, observer)`: moves parameters to where the objective is best.
+//! `fit(program, parameters, settings, validation, observer)`: moves parameters to where the objective is best, and keeps those that
+//! another number, if there is one, calls the best.
 //! This room never hears of SQL, tables or how a gradient is computed; it asks the program for one.
 
 mod optimizer;
@@ -6,11 +7,13 @@ mod perturbed;
 mod projection;
 mod sampler;
 mod schedule;
+mod validation;
 
 pub use optimizer::{Optimizer, Steps};
-pub use perturbed::{Free, perturb};
+pub use perturbed::{Evaluate, Free, perturb};
 pub use projection::Projection;
 pub use schedule::Temperature;
+pub use validation::Validation;
 
 use crate::error::{Error, Place, Result};
 use crate::program::{Lanes, Machine, Sampling, Slot};
@@ -64,6 +67,8 @@ pub struct Step {
     pub epoch: u64,
     /// Before the step's update.
     pub objective: f64,
+    /// After it, where it was measured.
+    pub validation: Option<f64>,
     pub temperature: f64,
     /// Euclidean norm over all parameters.
     pub gradient_norm: f64,
@@ -71,18 +76,35 @@ pub struct Step {
     pub elapsed: Duration,
 }
 
-/// Runs all steps. `observe` sees each; when it returns false the run is cancelled, which is not an error.
+/// What is at fault in a step until it is looked for.
+pub const OBJECTIVE: &str = "the objective";
+
+/// What a run has come to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Fitted {
+    /// Of the parameters that are kept, at the last temperature.
+    pub objective: f64,
+    /// How many steps were taken.
+    pub steps: u64,
+    /// Of the parameters that are kept.
+    pub validation: Option<f64>,
+}
+
+/// Runs all steps, or as many as the validation has patience for. The parameters that it calls the best are kept; without one, or where it
+/// has no value, the last ones are. `observe` sees each step; when it returns false the run is cancelled, and `None` is given.
 /// Fails when an objective is NULL or not finite (the operator is then found by the caller), or when its gradient is not finite.
 pub fn fit<R: Lanes + Steps>(
     program: &mut Program<R>,
     settings: &Settings,
     rows: usize,
+    mut validation: Option<Validation>,
     observe: &mut dyn FnMut(Step) -> bool,
-) -> Result<bool> {
+) -> Result<Option<Fitted>> {
     let start = Instant::now();
     let mut optimizer = settings.optimizer.state::<R>(program.parameters.iter().map(|p| program.machine.parameter_mut(p.slot).len()));
     let mut sampler = Sampler::new(program, settings);
     let sign = if settings.maximize { -1.0 } else { 1.0 };
+    let mut steps = settings.steps;
     for step in 1..=settings.steps {
         let temperature = settings.temperature.at(step, settings.steps);
         program.machine.set(program.temperature, temperature);
@@ -92,7 +114,7 @@ pub fn fit<R: Lanes + Steps>(
         let present = program.machine.output(1)[0].wide();
         if !objective.is_finite() || present == 0.0 {
             let what = if present == 0.0 { "NULL".to_string() } else { objective.to_string() };
-            return Err(Error::new(format!("the objective became {what}")).at(Place::Step { step, operator: "the objective".into() }));
+            return Err(Error::new(format!("the objective became {what}")).at(Place::Step { step, operator: OBJECTIVE.into() }));
         }
         let gradient_norm = update(program, &mut optimizer, sign);
         if !gradient_norm.is_finite() {
@@ -100,25 +122,38 @@ pub fn fit<R: Lanes + Steps>(
                 .at(Place::Expression("the objective".into()))
                 .hint("keep the arguments of LN, SQRT and / away from 0; the database keeps its values"));
         }
+        let validated = match &mut validation {
+            Some(validation) if validation.is_due(step, settings.steps) => validation.measure(step, program.values())?,
+            _ => None,
+        };
         let elapsed = start.elapsed();
         let line = Step {
             step,
             epoch,
             objective,
+            validation: validated,
             temperature,
             gradient_norm,
             rows_per_second: rows_now * step as f64 / elapsed.as_secs_f64().max(1e-9),
             elapsed,
         };
         if !observe(line) {
-            return Ok(false);
+            return Ok(None);
+        }
+        if validation.as_ref().is_some_and(Validation::is_over) {
+            steps = step;
+            break;
         }
     }
     program.machine.end_profile();
+    let best = validation.and_then(|v| v.best);
+    if let Some(best) = &best {
+        program.put_back(&best.values);
+    }
     sampler.whole(program);
     program.machine.set(program.temperature, settings.temperature.last);
     program.machine.run();
-    Ok(true)
+    Ok(Some(Fitted { objective: program.machine.output(0)[0].wide(), steps, validation: best.map(|b| b.value) }))
 }
 
 /// One step of every parameter; returns the gradient's norm.
@@ -138,6 +173,17 @@ impl<R: Lanes> Program<R> {
         if let Some(sample) = &mut self.sample {
             self.machine.activate(sample.sampling.active(rows));
             self.machine.set(sample.scale, scale);
+        }
+    }
+
+    /// The values of all parameters. They are as wide as any, so that none changes when it is put back.
+    fn values(&mut self) -> Vec<Vec<f64>> {
+        self.parameters.iter().map(|p| self.machine.parameter_mut(p.slot).iter().map(|x| x.wide()).collect()).collect()
+    }
+
+    fn put_back(&mut self, values: &[Vec<f64>]) {
+        for (parameter, values) in self.parameters.iter().zip(values) {
+            self.machine.parameter_mut(parameter.slot).iter_mut().zip(values).for_each(|(x, value)| *x = R::of(*value));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! (Nesterov and Spokoiny, 2017; Salimans et al., 2017). Both sides of a pair, and every step of every run of a seed,
 //! share their random numbers.
 
-use super::{Projection, Settings, Step};
+use super::{Fitted, Projection, Settings, Step, Validation};
 use crate::error::{Error, Place, Result};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -21,19 +21,20 @@ pub struct Free {
     pub projection: Option<Projection>,
 }
 
-/// Runs all steps with `pairs` pairs of evaluations each, and returns the smoothed objective where they end; `None` when the run
-/// was cancelled.
+/// Runs steps as `fit` does, with `pairs` pairs of evaluations each; the objective is the smoothed one.
 pub fn perturb(
     parameters: &mut [Free],
     settings: &Settings,
     pairs: usize,
     evaluate: &mut Evaluate,
+    mut validation: Option<Validation>,
     observe: &mut dyn FnMut(Step) -> bool,
-) -> Result<Option<f64>> {
+) -> Result<Option<Fitted>> {
     let start = Instant::now();
     let mut optimizer = settings.optimizer.state::<f64>(parameters.iter().map(|p| p.values.len()));
     let mut random = ChaCha8Rng::seed_from_u64(settings.seed);
     let sign = if settings.maximize { -1.0 } else { 1.0 };
+    let mut steps = settings.steps;
     for step in 1..=settings.steps {
         let temperature = settings.temperature.at(step, settings.steps);
         let (objective, gradients) = estimate(parameters, temperature, pairs, &mut random, evaluate).map_err(|e| located(e, step))?;
@@ -43,16 +44,31 @@ pub fn perturb(
             let Free { values, width, projection } = parameter;
             squares += optimizer.update(number, values, gradient, *width, projection.as_ref(), sign);
         }
+        let validated = match &mut validation {
+            Some(validation) if validation.is_due(step, settings.steps) => {
+                validation.measure(step, parameters.iter().map(|p| p.values.clone()).collect())?
+            }
+            _ => None,
+        };
         let elapsed = start.elapsed();
         let rows_per_second = 2.0 * pairs as f64 * step as f64 / elapsed.as_secs_f64().max(1e-9);
-        let line = Step { step, epoch: step, objective, temperature, gradient_norm: squares.sqrt(), rows_per_second, elapsed };
+        let gradient_norm = squares.sqrt();
+        let line = Step { step, epoch: step, objective, validation: validated, temperature, gradient_norm, rows_per_second, elapsed };
         if !observe(line) {
             return Ok(None);
         }
+        if validation.as_ref().is_some_and(Validation::is_over) {
+            steps = step;
+            break;
+        }
+    }
+    let best = validation.and_then(|v| v.best);
+    if let Some(best) = &best {
+        parameters.iter_mut().zip(&best.values).for_each(|(p, values)| p.values.clone_from(values));
     }
     let last = settings.temperature.last;
-    let (objective, _) = estimate(parameters, last, pairs, &mut random, evaluate).map_err(|e| located(e, settings.steps))?;
-    Ok(Some(objective))
+    let (objective, _) = estimate(parameters, last, pairs, &mut random, evaluate).map_err(|e| located(e, steps))?;
+    Ok(Some(Fitted { objective, steps, validation: best.map(|b| b.value) }))
 }
 
 /// The smoothed objective, and its gradient with respect to each parameter.
@@ -125,7 +141,7 @@ mod tests {
             seed: 1,
         };
         let mut parameters = [free(0.2)];
-        let objective = perturb(&mut parameters, &settings, 8, &mut { step }, &mut |_| true).unwrap();
-        assert!(parameters[0].values[0] > 1.1 && objective > Some(0.8), "{:?} {objective:?}", parameters[0].values);
+        let fitted = perturb(&mut parameters, &settings, 8, &mut { step }, None, &mut |_| true).unwrap().unwrap();
+        assert!(parameters[0].values[0] > 1.1 && fitted.objective > 0.8, "{:?} {fitted:?}", parameters[0].values);
     }
 }

@@ -221,7 +221,6 @@ async fn wrong_clauses_of_train_are_refused_all_at_once_with_their_places() {
     fails(&s, "TRAIN MINIMIZE (SELECT 1) FOR 1.5 EPOCHS", &["positive and whole"]).await;
     fails(&s, "TRAIN MINIMIZE (SELECT 1) SEED 1 SEED 2", &["SEED is given twice"]).await;
     fails(&s, "TRAIN MINIMIZE (SELECT 1) USIN adam", &["unknown clause 'USIN'", "did you mean USING?", "line 1, column 27"]).await;
-    fails(&s, "TRAIN MINIMIZE (SELECT 1) VALIDATE MINIMIZE (SELECT 2)", &["VALIDATE is not supported yet", "column 27"]).await;
     fails(&s, "TRAIN MINIMIZE (SELECT 1) CHECKPOINT EVERY 2 EPOCHS", &["CHECKPOINT is not supported yet"]).await;
     fails(&s, "TRAIN MINIMIZE (SELECT 1) USING adam (lr => 1, lr => 2)", &["option 'lr' is given twice"]).await;
     fails(&s, "TRAIN MINIMIZE SELECT 1", &["(", "line 1, column 16"]).await;

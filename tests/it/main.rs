@@ -32,6 +32,7 @@ mod straight_through;
 mod subqueries;
 mod training;
 mod transactions;
+mod validation;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use nabladb::session::Options;

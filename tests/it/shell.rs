@@ -245,13 +245,24 @@ fn a_run_shows_a_live_line_and_ctrl_c_cancels_it_and_not_the_shell() {
     assert!(told[1].starts_with("run 1: 50 steps in ") && told[1].ends_with(", version 5"), "{screen}");
     assert!(told[2].starts_with("  relaxed objective  9.") && told[4] == "  relaxation gap     0.000000", "{screen}");
     shell.keys("\x0c");
+    let screen =
+        shell.line("TRAIN MINIMIZE (SELECT SUM(power(a - 2, 2)) FROM m) FOR 9 STEPS VALIDATE MAXIMIZE (SELECT a FROM m) EVERY 2 STEPS;");
+    assert!(screen.contains("  best validation    ") && screen.contains(" at step 2\n"), "{screen}");
+    shell.keys("\x0c");
+    shell.keys(
+        "TRAIN MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p) FOR 1000000 STEPS VALIDATE MINIMIZE (SELECT 0.812) EVERY 9 STEPS;\r",
+    );
+    shell.until(|screen| screen.contains("/1000000  objective ") && screen.contains("  valid 0.812"));
+    shell.keys("\x03");
+    shell.until(|screen| screen.contains("error: cancelled"));
+    shell.keys("\x0c");
     shell.keys("TRAIN MINIMIZE (SELECT AVG(power(m.a - p.x, 2)) FROM m, p) FOR 1000000 STEPS;\r");
     shell.until(|screen| screen.contains("/1000000  objective ") && screen.contains("T 0.") && screen.contains(" left"));
     shell.keys("\x03");
     let screen = shell.until(|screen| screen.contains("error: cancelled"));
     assert!(!screen.contains("objective "), "the line stays:\n{screen}");
     let screen = shell.line("SELECT COUNT(*) AS runs FROM nabla.runs;");
-    assert!(screen.contains("|    1 |"), "{screen}");
+    assert!(screen.contains("|    2 |"), "{screen}");
 }
 
 const EXPLAINED: &str = "EXPLAIN TRAIN MINIMIZE (SELECT SUM(p.x) FROM m, p WHERE p.x > m.a AND p.x > 0);";
