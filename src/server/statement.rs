@@ -232,8 +232,7 @@ async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sende
     // All of the rows change the database, or none does; what else the connection runs meanwhile is not of that.
     let own = changes && !session.in_transaction();
     if own {
-        session = Arc::new(session.apart());
-        session.run("BEGIN").await.map_err(Failure::Statement)?;
+        session = Arc::new(session.apart().await.map_err(Failure::Statement)?);
     }
     let (mut begun, mut tags, mut schema): (_, _, Option<SchemaRef>) = (Some(begun), vec![], None);
     for values in parameters {

@@ -281,9 +281,13 @@ impl Session {
         }
     }
 
-    /// The same session with a transaction of its own: what else it runs meanwhile is not of that.
-    pub(crate) fn apart(&self) -> Session {
-        Session { transaction: Arc::default(), of_statement: None, ..self.for_a_statement() }
+    /// The same session with a transaction of its own, which has the writers' turn from the beginning: what else the session runs meanwhile
+    /// is not of that.
+    pub(crate) async fn apart(&self) -> Result<Session> {
+        let turn = Turn::of(&self.database.writing).await;
+        let open = Open::begin(&self.database, false).await?;
+        open.state()?.turn = Some(turn);
+        Ok(Session { transaction: Arc::new(Mutex::new(Some(Arc::new(open)))), of_statement: None, ..self.for_a_statement() })
     }
 
     /// This session as one statement sees it: whatever begins or ends meanwhile, it reads and changes the same.

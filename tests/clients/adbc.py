@@ -82,6 +82,9 @@ assert cursor.adbc_ingest("big", table.to_reader(max_chunksize=65536), mode="cre
 connection.commit()
 assert rows(cursor, "SELECT COUNT(*), SUM(v), MIN(s), SUM(vector[2]) FROM big") == [(count, sum(range(count)) / 2, "row 0", 2.0 * count)]
 assert cursor.adbc_ingest("big", table.slice(0, 10), mode="append") == 10
+assert rows(cursor, "SELECT COUNT(*) FROM big") == [(count + 10,)]
+assert rows(connect().cursor(), "SELECT COUNT(*) FROM big") == [(count,)]
+connection.commit()
 for mode in ["create", "append"]:
     try:
         cursor.adbc_ingest("t" if mode == "create" else "nowhere", table.slice(0, 10), mode=mode)

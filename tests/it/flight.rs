@@ -283,7 +283,8 @@ async fn what_runs_at_once_on_one_connection_is_each_its_own() {
     for x in 0..20 {
         update(&mut client, &format!("INSERT INTO t VALUES ({x})")).await;
     }
-    assert!(refused.await.unwrap().contains("duplicate"));
+    let refused = refused.await.unwrap();
+    assert!(refused.contains("duplicate"), "{refused}");
     assert_eq!(number(&mut client, "SELECT COUNT(*) FROM t").await, 21, "all of the single ones, and none of the many");
 }
 

@@ -35,8 +35,7 @@ pub(super) async fn ingest(connection: &Connection, ingest: CommandStatementInge
     let mut session = connection.session(transaction.as_deref()).map_err(refused)?;
     let own = !session.in_transaction();
     if own {
-        session = Arc::new(session.apart());
-        session.run("BEGIN").await.map_err(refused)?;
+        session = Arc::new(session.apart().await.map_err(refused)?);
     }
     if let Some(or_replace) = makes(&session, &ingest).await? {
         session.create_table(&ingest.table, &schema, or_replace).await.map_err(refused)?;

@@ -179,7 +179,9 @@ async fn changed(answer: Result<Answer, Failure>) -> Result<i64, Status> {
 /// The rows of parameters that a client puts.
 async fn parameters(data: PeekableFlightDataStream) -> Result<Vec<Vec<Value>>, Status> {
     let mut rows = vec![];
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(data.map_err(FlightError::from));
+    // A client without parameters sends a message that has only the command.
+    let data = data.try_filter(|data| std::future::ready(!data.data_header.is_empty())).map_err(FlightError::from);
+    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     while let Some(batch) = batches.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter().map(|c| Value::try_from_array(c, row));
