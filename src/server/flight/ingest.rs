@@ -1,6 +1,7 @@
 //! Bulk ingestion: batches that a client puts become rows of a table, all or none.
 
-use super::{Connection, refused};
+use super::Connection;
+use super::wire::refused;
 use crate::server::metrics;
 use crate::session::Session;
 use arrow_flight::decode::FlightRecordBatchStream;

@@ -5,32 +5,29 @@ mod catalog;
 mod encode;
 mod info;
 mod ingest;
+mod wire;
 
 use super::connection::{Connection, Peer, Prepared};
 use super::metrics;
-use super::statement::{Answer, Failure, Running};
-use super::users::{Users, random};
+use super::statement::Running;
+use super::users::Users;
 use crate::error::Error;
-use crate::session::Value;
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::error::FlightError;
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::*;
 use arrow_flight::{
-    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightDescriptor, FlightEndpoint,
-    FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
+    Action, ActionType, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, HandshakeRequest,
+    HandshakeResponse, IpcMessage, SchemaAsIpc, Ticket,
 };
-use futures::{Stream, TryStreamExt, stream};
+use futures::{Stream, stream};
 use prost::Message;
 use std::pin::Pin;
 use std::sync::Arc;
 use tonic::metadata::MetadataValue;
 use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
+use wire::{Answered, Asked, Batches, Ticketed, answer, batches, changed, encoded, flight_info, id, one, parameters, refused, status};
 
 /// The service, for all connections.
 pub(super) struct Flight {
@@ -45,37 +42,8 @@ impl Flight {
     }
 }
 
-type Answered<T> = Result<Response<T>, Status>;
-type Batches = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
-
-/// What a ticket asks for: a statement that runs when it is redeemed, and what it is cancelled by; without a statement, nothing.
-#[derive(Clone, PartialEq, Message)]
-struct Asked {
-    #[prost(bytes, tag = "1")]
-    id: Vec<u8>,
-    #[prost(string, tag = "2")]
-    sql: String,
-    #[prost(bytes, tag = "3")]
-    transaction: Vec<u8>,
-}
-
 /// The action of Flight's own that cancels what a FlightInfo is of.
 const CANCEL_FLIGHT_INFO: &str = "CancelFlightInfo";
-
-fn status(failure: Failure) -> Status {
-    let text = failure.error().to_string();
-    match failure {
-        Failure::Statement(_) => Status::invalid_argument(text),
-        Failure::Cancelled => Status::cancelled(text),
-        Failure::TimedOut => Status::deadline_exceeded(text),
-        Failure::TooMany => Status::resource_exhausted(text),
-        Failure::Stopping => Status::unavailable(text),
-    }
-}
-
-fn refused(error: impl Into<Error>) -> Status {
-    Status::invalid_argument(error.into().to_string())
-}
 
 impl Flight {
     /// The connection of a request, if whoever sent it may come in.
@@ -119,80 +87,6 @@ impl Flight {
         let nothing = Asked::default().encode_to_vec();
         flight_info(&columns, TicketStatementQuery { statement_handle: nothing.into() }, request.into_inner())
     }
-}
-
-/// What the ticket of a statement with rows is.
-enum Ticketed {
-    Statement,
-    Prepared(CommandPreparedStatementQuery),
-}
-
-/// One endpoint, here, whose ticket is a command.
-#[allow(clippy::result_large_err)]
-fn flight_info(schema: &Schema, ticket: impl ProstMessageExt, descriptor: FlightDescriptor) -> Answered<FlightInfo> {
-    let ticket = Ticket::new(ticket.as_any().encode_to_vec());
-    let info = FlightInfo::new().try_with_schema(schema).map_err(|e| Status::internal(e.to_string()))?;
-    Ok(Response::new(info.with_endpoint(FlightEndpoint::new().with_ticket(ticket)).with_descriptor(descriptor)))
-}
-
-fn answer(answer: Answer) -> Response<Batches> {
-    match answer {
-        Answer::Rows(schema, rows) => batches(schema, rows.stream().map_err(status)),
-        // A statement without rows was asked for its rows, as clients do that know one call only.
-        Answer::Done(_) => batches(Arc::new(Schema::empty()), stream::empty()),
-    }
-}
-
-fn batches(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> Response<Batches> {
-    let plain = encode::plain_schema(&schema);
-    let to = plain.clone();
-    encoded(plain, rows.and_then(move |batch| std::future::ready(encode::plain(batch, &to))))
-}
-
-fn encoded(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> Response<Batches> {
-    let encoded = FlightDataEncoderBuilder::new().with_schema(schema).build(rows.map_err(FlightError::from));
-    Response::new(Box::pin(encoded.map_err(|e| match e {
-        FlightError::Tonic(status) => *status,
-        other => Status::internal(other.to_string()),
-    })))
-}
-
-/// A batch whose columns a specification gives.
-fn one(batch: Result<RecordBatch, impl std::fmt::Display>) -> Answered<Batches> {
-    let batch = batch.map_err(|e| Status::internal(e.to_string()))?;
-    Ok(encoded(batch.schema(), stream::iter([Ok(batch)])))
-}
-
-/// How many rows a statement changed, by its tags; -1 where they do not say.
-fn count(tags: &[String]) -> i64 {
-    let counts = tags.iter().map(|tag| tag.rsplit(' ').next().and_then(|n| n.parse::<i64>().ok()));
-    counts.sum::<Option<i64>>().unwrap_or(-1)
-}
-
-async fn changed(answer: Result<Answer, Failure>) -> Result<i64, Status> {
-    match answer.map_err(status)? {
-        Answer::Done(tags) => Ok(count(&tags)),
-        Answer::Rows(_, rows) => rows.finish().await.map(|_| -1).map_err(status),
-    }
-}
-
-/// The rows of parameters that a client puts.
-async fn parameters(data: PeekableFlightDataStream) -> Result<Vec<Vec<Value>>, Status> {
-    let mut rows = vec![];
-    // A client without parameters sends a message that has only the command.
-    let data = data.try_filter(|data| std::future::ready(!data.data_header.is_empty())).map_err(FlightError::from);
-    let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
-    while let Some(batch) = batches.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
-        for row in 0..batch.num_rows() {
-            let values = batch.columns().iter().map(|c| Value::try_from_array(c, row));
-            rows.push(values.collect::<Result<_, _>>().map_err(refused)?);
-        }
-    }
-    Ok(rows)
-}
-
-fn id() -> Result<Vec<u8>, Status> {
-    random().map(String::into_bytes).map_err(|e| Status::internal(e.to_string()))
 }
 
 #[tonic::async_trait]
