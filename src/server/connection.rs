@@ -73,11 +73,16 @@ impl Connection {
         }
     }
 
-    /// The one transaction that the client has begun and not ended.
-    pub fn only_transaction(&self) -> Option<Vec<u8>> {
+    /// The one transaction that the client has begun and not ended, if there is one.
+    ///
+    /// # Errors
+    /// There are several.
+    pub fn only_transaction(&self) -> Result<Option<Vec<u8>>> {
         let transactions = lock(&self.transactions);
-        let mut ids = transactions.keys();
-        ids.next().filter(|_| ids.next().is_none()).cloned()
+        match transactions.len() {
+            0 | 1 => Ok(transactions.keys().next().cloned()),
+            _ => Err(Error::new("the connection has several transactions open").hint("name the one that the rows are for")),
+        }
     }
 
     pub async fn begin(&self) -> Result<Vec<u8>> {

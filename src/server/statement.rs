@@ -23,6 +23,16 @@ pub struct Limits {
     pub statements: usize,
 }
 
+impl Limits {
+    /// What takes no longer than a statement may.
+    pub(super) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Failure> {
+        match self.statement_timeout {
+            Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| Failure::TimedOut),
+            None => Ok(work.await),
+        }
+    }
+}
+
 /// What is asked for.
 pub(super) struct Request {
     pub session: Arc<Session>,
@@ -55,13 +65,15 @@ pub(super) enum Failure {
     TimedOut,
     TooMany,
     Stopping,
+    /// Whoever asked for it does not want the rest.
+    GivenUp,
 }
 
 impl Failure {
     pub fn error(&self) -> Error {
         match self {
             Failure::Statement(error) => error.clone(),
-            Failure::Cancelled => Error::new("the statement was cancelled"),
+            Failure::Cancelled | Failure::GivenUp => Error::new("the statement was cancelled"),
             Failure::TimedOut => Error::new("the statement took longer than it may").hint("the server's --statement-timeout is the limit"),
             Failure::Stopping => Error::new("the server is stopping").hint("ask again when it has begun again"),
             Failure::TooMany => {
@@ -180,23 +192,34 @@ pub(super) async fn begin(request: Request, running: &Arc<Running>, permits: &Ar
     let deadline = limits.statement_timeout.map(|limit| tokio::time::Instant::now() + limit);
     tracing::debug!(door, sql = %request.sql, "statement");
     let noted = ended.clone();
-    let session = request.session.clone();
+    // The transaction that is open now, whatever is when it ends.
+    let session = request.session.for_a_statement();
     tokio::spawn(async move {
-        let work = run(request, begun, &sender, limits.stall_timeout);
+        let mut begun = Some(begun);
+        let work = run(request, &mut begun, &sender, limits.stall_timeout);
         let ended = tokio::select! {
             ended = work => ended,
             Ok(_) = cancelled.wait_for(|cancel| *cancel) => Err(Failure::Cancelled),
             () = at(deadline) => Err(Failure::TimedOut),
-            () = sender.closed() => Err(Failure::Cancelled),
+            () = sender.closed() => Err(Failure::GivenUp),
         };
-        if let Err(failure) = &ended {
+        // Rows that a client does not want are no failure of its transaction.
+        let gave_rows = begun.is_none();
+        if let Err(failure) = &ended
+            && !(matches!(failure, Failure::GivenUp) && gave_rows)
+        {
             tracing::info!(door, error = %failure.error(), "statement failed");
             entry.failed = true;
             session.fail();
         }
-        // Before the channel closes, so that the reader finds it.
-        let _ = noted.set(ended);
+        // Before the channel closes, so that the reader finds it; and the permit is free before the client is told.
+        let tags = ended.as_ref().ok().cloned();
+        let _ = noted.set(ended.map(drop));
         drop(entry);
+        if let (Some(begun), Some(tags)) = (begun, tags) {
+            // Nobody may wait any more.
+            let _ = begun.send(Begun::Done(tags));
+        }
         drop(sender);
     });
     let batches = Batches { batches, ended };
@@ -225,7 +248,13 @@ enum Begun {
     Done(Vec<String>),
 }
 
-async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sender<RecordBatch>, stall: Duration) -> Result<(), Failure> {
+/// The tags of a statement without rows; one that has rows takes `begun`.
+async fn run(
+    request: Request,
+    begun: &mut Option<oneshot::Sender<Begun>>,
+    rows: &mpsc::Sender<RecordBatch>,
+    stall: Duration,
+) -> Result<Vec<String>, Failure> {
     let Request { mut session, sql, rows: parameters, .. } = request;
     let several = parameters.len() > 1;
     let changes = several && !session.describe(&sql).await.map_err(Failure::Statement)?.gives_rows;
@@ -234,7 +263,7 @@ async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sende
     if own {
         session = Arc::new(session.apart().await.map_err(Failure::Statement)?);
     }
-    let (mut begun, mut tags, mut schema): (_, _, Option<SchemaRef>) = (Some(begun), vec![], None);
+    let (mut tags, mut schema): (_, Option<SchemaRef>) = (vec![], None);
     for values in parameters {
         let mut outcome = session.run_with(&sql, &values).await.map_err(Failure::Statement)?;
         if let Outcome::Done(tag) = &outcome {
@@ -255,7 +284,7 @@ async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sende
             metrics::rows(batch.num_rows());
             match tokio::time::timeout(stall, rows.send(batch)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) => return Err(Failure::Cancelled),
+                Ok(Err(_)) => return Err(Failure::GivenUp),
                 Err(_) => {
                     return Err(Failure::Statement(
                         Error::new("the client has stopped reading").hint("the server's --stall-timeout is the limit"),
@@ -267,10 +296,7 @@ async fn run(request: Request, begun: oneshot::Sender<Begun>, rows: &mpsc::Sende
     if own {
         session.run("COMMIT").await.map_err(Failure::Statement)?;
     }
-    if let Some(begun) = begun {
-        let _ = begun.send(Begun::Done(tags));
-    }
-    Ok(())
+    Ok(tags)
 }
 
 impl Batches {

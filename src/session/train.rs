@@ -181,11 +181,15 @@ impl Run {
         let learned = learned?.ok_or_else(cancelled)?;
         let tables = learned_tables(&self.tables, &learned.columns, &learned.reached)?;
         let exact_objective = self.exact.value(&tables).await?;
+        let turn = self.work.turn().await?;
         if !self.fate.commits() {
             return Err(cancelled());
         }
         // A commit goes through, whether or not somebody still reads the log: one that nobody drove would keep its locks.
-        let commit = tokio::spawn(async move { self.commit(&learned, tables, exact_objective).await });
+        let commit = tokio::spawn(async move {
+            let _turn = turn;
+            self.commit(&learned, tables, exact_objective).await
+        });
         commit.await.map_err(|e| Error::new(format!("the commit stopped unexpectedly: {e}")))?
     }
 
@@ -196,7 +200,6 @@ impl Run {
         tables: Vec<(TableDefinition, RecordBatch)>,
         exact_objective: Option<f64>,
     ) -> Result<RecordBatch> {
-        let _turn = self.work.turn().await?;
         let now = self.work.snapshot().await?;
         for (definition, rows) in &self.tables {
             let unchanged = now.is(&self.exact.snapshot)

@@ -274,9 +274,9 @@ impl Session {
         self.transaction().as_ref().is_some_and(|open| open.failed.load(SeqCst))
     }
 
-    /// Marks the open transaction, if there is one, as failed: it can only be rolled back.
+    /// Marks the transaction of its statement, or the one that is open, as failed: it can only be rolled back.
     pub(crate) fn fail(&self) {
-        if let Some(open) = self.transaction().as_ref() {
+        if let Work::Transaction(open) = self.work() {
             open.failed.store(true, SeqCst);
         }
     }
@@ -291,7 +291,7 @@ impl Session {
     }
 
     /// This session as one statement sees it: whatever begins or ends meanwhile, it reads and changes the same.
-    pub(super) fn for_a_statement(&self) -> Session {
+    pub(crate) fn for_a_statement(&self) -> Session {
         Session {
             database: self.database.clone(),
             settings: self.settings.clone(),

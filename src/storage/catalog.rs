@@ -103,9 +103,11 @@ impl Catalog {
 
     pub(super) async fn begin(&mut self, how: &'static str) -> Result<()> {
         self.settle().await?;
-        self.script(how).await?;
+        // Before it is asked for: whoever gives up meanwhile leaves one that may have begun.
         self.in_transaction = true;
-        Ok(())
+        let begun = self.script(how).await;
+        self.in_transaction = begun.is_ok();
+        begun
     }
 
     /// Ends a transaction that its owner abandoned.

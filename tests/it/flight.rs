@@ -175,6 +175,44 @@ async fn statements_have_limits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_client_does_not_want_fail_no_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("db"), &["--max-statements", "1"]);
+    let mut client = connect(&server).await;
+    update(&mut client, "CREATE TABLE t (x BIGINT)").await;
+    let transaction = client.begin_transaction().await.unwrap();
+    client.execute_update("INSERT INTO t VALUES (1)".into(), Some(transaction.clone())).await.unwrap();
+    let many = "SELECT a.value FROM range(1000) AS a CROSS JOIN range(1000) AS b".to_string();
+    let info = client.execute(many, Some(transaction.clone())).await.unwrap();
+    let mut rows = client.do_get(ticket(&info)).await.unwrap();
+    rows.next().await.unwrap().unwrap();
+    drop(rows);
+    // The statement ends soon, and then there is room for another.
+    let began = Instant::now();
+    while client.execute_update("INSERT INTO t VALUES (2)".into(), Some(transaction.clone())).await.is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    client.end_transaction(transaction, arrow_flight::sql::EndTransaction::Commit).await.unwrap();
+    assert_eq!(number(&mut client, "SELECT SUM(x) FROM t").await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_puts_is_no_more_than_the_memory_that_it_may_take() {
+    use arrow::array::Int64Array;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&folder.path().join("db"), &["--memory-limit", "1MB"]);
+    let mut client = connect(&server).await;
+    update(&mut client, "CREATE TABLE t (x BIGINT)").await;
+    let mut many = client.prepare("INSERT INTO t VALUES (?)".into(), None).await.unwrap();
+    let rows = Int64Array::from_iter_values(0..1_000_000);
+    many.set_parameters(RecordBatch::try_from_iter([("x", std::sync::Arc::new(rows) as _)]).unwrap()).unwrap();
+    let error = many.execute_update().await.unwrap_err().to_string();
+    assert!(error.contains("--memory-limit"), "{error}");
+    assert_eq!(number(&mut client, "SELECT COUNT(*) FROM t").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vanished_client_frees_what_it_held() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&folder.path().join("db"), &[]);

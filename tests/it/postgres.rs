@@ -225,6 +225,9 @@ fn a_message_of_several_statements_runs_all_of_them_or_none() {
         "BEGIN; INSERT INTO t VALUES (4);\nSELEC 1;\nEND;\nSELECT COUNT(*) AS kept FROM t;\nROLLBACK;\nSELECT 5 AS five;",
     )
     .unwrap();
+    let savepoint = "BEGIN; INSERT INTO t VALUES (6);\nSAVEPOINT s;\nROLLBACK TO SAVEPOINT s;\nINSERT INTO t VALUES (7);\nROLLBACK;\nSELECT COUNT(*) AS still FROM t;";
+    let still = psql(&at(address), savepoint).unwrap();
+    assert!(still.contains("still") && still.contains("     1\n"), "{still}");
     assert!(said.contains("kept") && said.contains("    1\n") && said.contains("five"), "{said}");
 }
 

@@ -223,3 +223,19 @@ async fn many_small_changes_are_few_files() {
     let files = std::fs::read_dir(database.folder().join("data/main/t")).unwrap().count();
     assert_eq!(files, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waits_for_its_turn_can_be_cancelled() {
+    let database = Database::in_memory().await.unwrap();
+    let (s, other) = (database.session().unwrap(), database.session().unwrap());
+    run(&s, "CREATE TABLE m (a DOUBLE LEARNABLE DEFAULT 3); INSERT INTO m DEFAULT VALUES; CREATE TABLE t (x BIGINT)").await;
+    run(&other, "BEGIN; INSERT INTO t VALUES (1)").await;
+    let training = s.train("TRAIN MINIMIZE (SELECT SUM(a * a) FROM m) FOR 5 STEPS", &values![]).await.unwrap();
+    let handle = training.handle();
+    let finish = tokio::spawn(training.finish());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    handle.cancel();
+    assert!(finish.await.unwrap().unwrap_err().to_string().contains("cancelled"));
+    run(&other, "COMMIT").await;
+    assert_eq!(rows(&s, "SELECT a, (SELECT COUNT(*) FROM nabla.runs) FROM m").await, "3.0|0");
+}

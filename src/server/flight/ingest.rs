@@ -1,7 +1,7 @@
 //! Bulk ingestion: batches that a client puts become rows of a table, all or none.
 
 use super::Connection;
-use super::wire::refused;
+use super::wire::{fits, refused};
 use crate::server::metrics;
 use crate::session::Session;
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -25,14 +25,13 @@ pub(super) async fn ingest(connection: &Connection, ingest: CommandStatementInge
     let (mut batches, mut bytes) = (vec![], 0);
     while let Some(batch) = stream.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
         bytes += batch.get_array_memory_size();
-        if connection.shared.memory_limit.is_some_and(|limit| bytes > limit) {
-            return Err(Status::resource_exhausted("the rows to put are more than the server's --memory-limit: put them in parts"));
-        }
+        fits(bytes, connection)?;
         batches.push(batch);
     }
     let Some(schema) = stream.schema().cloned() else { return Err(Status::invalid_argument("the rows to put have no schema")) };
     // ADBC's driver leaves its transaction out: rows join the one that the connection has open.
-    let transaction = ingest.transaction_id.as_deref().map(<[u8]>::to_vec).or_else(|| connection.only_transaction());
+    let named = ingest.transaction_id.as_deref().filter(|id| !id.is_empty()).map(<[u8]>::to_vec);
+    let transaction = named.map_or_else(|| connection.only_transaction().map_err(refused), |id| Ok(Some(id)))?;
     let mut session = connection.session(transaction.as_deref()).map_err(refused)?;
     let own = !session.in_transaction();
     if own {

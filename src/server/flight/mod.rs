@@ -167,7 +167,7 @@ impl FlightSqlService for Flight {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<DoPutPreparedStatementResult, Status> {
         let connection = self.enter(&request)?;
-        let rows = parameters(request.into_inner()).await?;
+        let rows = parameters(request.into_inner(), &connection).await?;
         connection.bind(&query.prepared_statement_handle, rows).map_err(refused)?;
         Ok(DoPutPreparedStatementResult { prepared_statement_handle: Some(query.prepared_statement_handle) })
     }
@@ -179,7 +179,7 @@ impl FlightSqlService for Flight {
     ) -> Result<i64, Status> {
         let connection = self.enter(&request)?;
         let prepared = connection.prepared(&update.prepared_statement_handle).map_err(refused)?;
-        let rows = parameters(request.into_inner()).await?;
+        let rows = parameters(request.into_inner(), &connection).await?;
         let rows = if rows.is_empty() { prepared.rows } else { rows };
         changed(connection.run(id()?, prepared.sql, rows, prepared.transaction.as_deref()).await).await
     }
@@ -190,7 +190,8 @@ impl FlightSqlService for Flight {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let connection = self.enter(&request)?;
-        ingest::ingest(&connection, ingest, request.into_inner()).await
+        let done = ingest::ingest(&connection, ingest, request.into_inner());
+        connection.shared.limits.in_time(done).await.unwrap_or_else(|failure| Err(status(failure)))
     }
 
     async fn do_action_create_prepared_statement(

@@ -2,6 +2,7 @@
 
 use super::encode;
 use crate::error::Error;
+use crate::server::connection::Connection;
 use crate::server::statement::{Answer, Failure};
 use crate::server::users::random;
 use crate::session::Value;
@@ -43,7 +44,7 @@ pub(super) fn status(failure: Failure) -> Status {
     let text = failure.error().to_string();
     match failure {
         Failure::Statement(_) => Status::invalid_argument(text),
-        Failure::Cancelled => Status::cancelled(text),
+        Failure::Cancelled | Failure::GivenUp => Status::cancelled(text),
         Failure::TimedOut => Status::deadline_exceeded(text),
         Failure::TooMany => Status::resource_exhausted(text),
         Failure::Stopping => Status::unavailable(text),
@@ -103,13 +104,26 @@ pub(super) async fn changed(answer: Result<Answer, Failure>) -> Result<i64, Stat
     }
 }
 
+/// What a client puts is no more than the memory that it may take.
+#[allow(clippy::result_large_err)]
+pub(super) fn fits(bytes: usize, connection: &Connection) -> Result<(), Status> {
+    match connection.shared.memory_limit {
+        Some(limit) if bytes > limit => {
+            Err(Status::resource_exhausted("the rows are more than the server's --memory-limit: put them in parts"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The rows of parameters that a client puts.
-pub(super) async fn parameters(data: PeekableFlightDataStream) -> Result<Vec<Vec<Value>>, Status> {
-    let mut rows = vec![];
+pub(super) async fn parameters(data: PeekableFlightDataStream, connection: &Connection) -> Result<Vec<Vec<Value>>, Status> {
+    let (mut rows, mut bytes) = (vec![], 0);
     // A client without parameters sends a message that has only the command.
     let data = data.try_filter(|data| std::future::ready(!data.data_header.is_empty())).map_err(FlightError::from);
     let mut batches = FlightRecordBatchStream::new_from_flight_data(data);
     while let Some(batch) = batches.try_next().await.map_err(|e| Status::invalid_argument(e.to_string()))? {
+        bytes += batch.get_array_memory_size();
+        fits(bytes, connection)?;
         for row in 0..batch.num_rows() {
             let values = batch.columns().iter().map(|c| Value::try_from_array(c, row));
             rows.push(values.collect::<Result<_, _>>().map_err(refused)?);

@@ -32,7 +32,7 @@ fn position(sql: &str, line: u64, column: u64) -> Option<u64> {
 fn code(failure: &Failure, error: &Error) -> &'static str {
     let what = error.refusals().first().map_or("", |refusal| refusal.what.as_str());
     match failure {
-        Failure::Cancelled | Failure::TimedOut => "57014",
+        Failure::Cancelled | Failure::GivenUp | Failure::TimedOut => "57014",
         Failure::TooMany => "53400",
         Failure::Stopping => "57P01",
         Failure::Statement(_) if what.starts_with("duplicate primary key") => "23505",

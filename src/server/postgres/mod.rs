@@ -156,13 +156,15 @@ impl Door {
         if let Some(response) = self.special(sql, format).await? {
             return Ok(response);
         }
-        let ends = ["commit", "end", "rollback", "abort"].contains(&first_word(sql).as_str());
-        if ends && !self.session().in_transaction() {
+        let (words, open) = (words(sql), self.session().in_transaction());
+        let ends = words.first().is_some_and(|first| ["commit", "end", "rollback", "abort"].contains(&first.as_str()))
+            && words[1..].iter().all(|word| ["work", "transaction"].contains(&word.as_str()));
+        if ends && !open {
             // PostgreSQL warns, and goes on.
             return Ok(Response::TransactionEnd(Tag::new("ROLLBACK")));
         }
         // A failed transaction is only rolled back, whatever it is ended by.
-        let sql = if ends && self.session().has_failed() { "ROLLBACK" } else { sql };
+        let sql = if ends && (self.session().has_failed() || words[0] == "abort") { "ROLLBACK" } else { sql };
         let answer = self.connection.run(id, sql.to_string(), vec![values], None).await;
         match answer.map_err(|failure| refused(&failure, sql))? {
             Answer::Done(tags) => Ok(done(&tags.concat())),
@@ -190,8 +192,15 @@ impl Door {
         if !catalog::concerns(sql) {
             return Ok(None);
         }
-        let (schema, found) = self.parser.catalog.rows(sql, vec![]).await.map_err(failed)?;
-        batches(schema, found, format).map(Some)
+        self.of_catalog(sql, vec![], format).await.map(Some)
+    }
+
+    /// A query of PostgreSQL's catalog, within the time of a statement.
+    async fn of_catalog(&self, sql: &str, values: Vec<Value>, format: &Format) -> PgWireResult<Response> {
+        let failed = |failure| refused(&failure, sql);
+        let found = self.connection.shared.limits.in_time(self.parser.catalog.rows(sql, values)).await.map_err(failed)?;
+        let (schema, rows) = found.map_err(Failure::Statement).map_err(failed)?;
+        batches(schema, rows, format)
     }
 
     /// DEALLOCATE of what was prepared by the protocol and not by PREPARE, which share their names.
@@ -236,10 +245,14 @@ async fn read(mut response: QueryResponse) -> PgWireResult<QueryResponse> {
     Ok(read)
 }
 
-/// The first word that is no comment, in lower case.
+/// The words and names of a sentence, in lower case.
+fn words(sql: &str) -> Vec<String> {
+    let words = pieces(sql).into_iter().filter(|(_, piece)| matches!(piece, Piece::Word | Piece::Name));
+    words.map(|(bytes, _)| sql[bytes].to_lowercase()).collect()
+}
+
 fn first_word(sql: &str) -> String {
-    let first = pieces(sql).into_iter().find(|(_, piece)| matches!(piece, Piece::Word | Piece::Name));
-    first.map(|(bytes, _)| sql[bytes].to_lowercase()).unwrap_or_default()
+    words(sql).into_iter().next().unwrap_or_default()
 }
 
 /// The sentences of a text, apart by semicolons that are in no string and no comment; PostgreSQL's own may have words that are none of ours.

@@ -147,9 +147,7 @@ impl Door {
             ParamValues::Map(_) => vec![],
         };
         if statement.is_of_catalog {
-            let failed = |error| refused(&Failure::Statement(error), &statement.sql);
-            let (schema, rows) = self.parser.catalog.rows(&statement.sql, values).await.map_err(failed)?;
-            return super::batches(schema, rows, &portal.result_column_format);
+            return self.of_catalog(&statement.sql, values, &portal.result_column_format).await;
         }
         self.answer(id, &statement.sql, values, &portal.result_column_format).await
     }

@@ -36,9 +36,14 @@ pub(super) enum Answer {
 /// # Errors
 /// A session is to be read-only, which a client would rely on.
 pub(super) fn answer(sql: &str) -> Result<Option<Answer>> {
-    let (sql, answer) = (sql.to_lowercase(), answered(sql));
-    let is_on = ["on", "true", "1", "yes"].iter().any(|on| sql.contains(&format!("= {on}")) || sql.contains(&format!("to {on}")));
-    let protects = sql.contains("read only") || (sql.contains("default_transaction_read_only") && is_on);
+    let (text, answer) = (sql.to_lowercase(), answered(sql));
+    let words: Vec<&str> = text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
+    let is_off = words.last().is_some_and(|value| ["off", "false", "no", "0", "default"].contains(value));
+    let protects = match words.iter().position(|word| ["characteristics", "default_transaction_read_only"].contains(word)) {
+        Some(at) if words[at] == "characteristics" => words.windows(2).any(|pair| pair == ["read", "only"]),
+        Some(_) => words[0] == "set" && !is_off,
+        None => false,
+    };
     match answer {
         Some(Answer::Set) if protects => {
             Err(Error::new("a session cannot be made read-only").hint("BEGIN READ ONLY, or serve with --read-only"))
@@ -85,6 +90,8 @@ mod tests {
             "SET TIME ZONE 'UTC'",
             "SET NAMES 'utf8'",
             "RESET application_name",
+            "SET application_name = 'read only report'",
+            "SET default_transaction_read_only TO off",
         ] {
             assert!(matches!(answer(known), Ok(Some(Answer::Set))), "{known}");
         }
@@ -92,7 +99,11 @@ mod tests {
         for other in ["SET datafusion.execution.batch_size = 10", "SHOW TABLES", "SELECT 1", "SHOW ALL", "", "SET"] {
             assert!(matches!(answer(other), Ok(None)), "{other}");
         }
-        for protects in ["SET default_transaction_read_only = on", "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"] {
+        for protects in [
+            "SET default_transaction_read_only = on",
+            "SET default_transaction_read_only='on'",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ  ONLY",
+        ] {
             assert!(answer(protects).is_err(), "{protects}");
         }
     }
