@@ -203,7 +203,8 @@ mod tests {
         for numbers in [&[1e16, 1e16 + 2.0], &[5e-324, 0.0], &[1.0, 1.0 + f64::EPSILON], &[-1e300, 1e300], &[3.0, 3.0], &[1e-18, 2e-18]] {
             assert!(drawn(numbers).is_ok_and(|svg| svg.ends_with("</svg>\n")), "{numbers:?}");
         }
-        assert_eq!(drawn(&[-1e308, 1e308]), Err("-1e308 and 1e308 are too far apart to draw".into()));
+        assert_eq!(drawn(&[-1e308, 1e308]), Err("numbers from -1e308 to 1e308 are too large to draw".into()));
+        assert_eq!(drawn(&[1.7e308, 1.7e308]), Err("numbers from 1.7e308 to 1.7e308 are too large to draw".into()));
         assert_eq!(drawn(&[f64::NAN, f64::INFINITY]), Err("there are no numbers to draw".into()));
     }
 

@@ -101,7 +101,10 @@ pub fn label(x: f64) -> String {
 fn spread(numbers: impl Iterator<Item = f64>) -> Result<(f64, f64)> {
     match ends(numbers) {
         None => Err(Error::new("there are no numbers to draw")),
-        Some((low, high)) if high - low > f64::MAX / 4.0 => Err(Error::new(format!("{low:e} and {high:e} are too far apart to draw"))),
+        // Axes have room beyond their ends.
+        Some((low, high)) if low.abs().max(high.abs()) > f64::MAX / 8.0 => {
+            Err(Error::new(format!("numbers from {low:e} to {high:e} are too large to draw")))
+        }
         Some(ends) => Ok(ends),
     }
 }
