@@ -1,10 +1,10 @@
 //! What a sentence asks for and gives, before it runs; and the tables that there are.
 
 use super::catalog::{self, CATALOG, MAIN, NABLA};
-use super::{Session, Value, bound, log, query};
+use super::{Session, Value, bound, explain, log, query};
 use crate::error::Result;
 use crate::grammar::{self, Kind, Statement};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as PlainStatement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -76,10 +76,9 @@ impl Session {
     }
 
     async fn columns(&self, statement: &Statement) -> Result<Option<SchemaRef>> {
-        let text = |names: &[&str]| Arc::new(Schema::new(names.iter().map(|n| Field::new(*n, DataType::Utf8, true)).collect::<Vec<_>>()));
         match &statement.kind {
             Kind::Train(_) => Ok(Some(log::schema())),
-            Kind::Explain(_) => Ok(Some(text(&["stage", "what", "detail"]))),
+            Kind::Explain(_) => Ok(Some(explain::columns())),
             Kind::Plain(plain) => {
                 let (context, _) = self.context().await?;
                 if let PlainStatement::Statement(sql) = plain.as_ref()

@@ -15,6 +15,7 @@ use crate::relaxation::{Gap, Logic, Note, Softness};
 use crate::split::Materialized;
 use crate::training::Temperature;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use std::sync::Arc;
 
 /// One line of the explanation: which stage, what kind of thing, and what there is to say.
@@ -102,7 +103,12 @@ async fn validation(planned: &Planned, train: &Train) -> Result<Option<String>> 
 
 fn batch(lines: &[Line]) -> Result<Outcome> {
     let text = |f: fn(&Line) -> &str| -> ArrayRef { Arc::new(lines.iter().map(|l| Some(f(l))).collect::<StringArray>()) };
-    Ok(Outcome::batch(RecordBatch::try_from_iter([("stage", text(|l| &l.0)), ("what", text(|l| l.1)), ("detail", text(|l| &l.2))])?))
+    Ok(Outcome::batch(RecordBatch::try_new(columns(), vec![text(|l| &l.0), text(|l| l.1), text(|l| &l.2)])?))
+}
+
+/// The columns of an explanation.
+pub(super) fn columns() -> SchemaRef {
+    Arc::new(Schema::new(["stage", "what", "detail"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec()))
 }
 
 async fn explained(query: &Relaxed, how: How, objective: Objective) -> Result<Vec<Line>> {
