@@ -1,10 +1,10 @@
 //! One client's connection: its session, its transactions and prepared statements, which end with it.
 
 use super::metrics;
-use super::statement::{Answer, Failure, Limits, Request, Running, begin};
+use super::statement::{Answer, Failure, Limits, Request, Rows, Running, begin};
 use super::users::random;
 use crate::error::{Error, Result};
-use crate::session::{Database, Session, Value};
+use crate::session::{Database, Session};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -43,7 +43,7 @@ pub(super) struct Connection {
 pub(super) struct Prepared {
     pub sql: String,
     pub transaction: Option<Vec<u8>>,
-    pub rows: Vec<Vec<Value>>,
+    pub rows: Rows,
 }
 
 impl Connection {
@@ -59,9 +59,9 @@ impl Connection {
     }
 
     /// Begins a statement in a transaction, or in none.
-    pub async fn run(&self, id: Vec<u8>, sql: String, rows: Vec<Vec<Value>>, transaction: Option<&[u8]>) -> Result<Answer, Failure> {
+    pub async fn run(&self, id: Vec<u8>, sql: String, rows: Rows, transaction: Option<&[u8]>) -> Result<Answer, Failure> {
         let session = self.session(transaction).map_err(Failure::Statement)?;
-        let rows = if rows.is_empty() { vec![vec![]] } else { rows };
+        let rows = if rows.is_empty() { [vec![]].into() } else { rows };
         begin(Request { session, sql, rows, id, door: self.door }, &self.shared.running, &self.permits, self.shared.limits).await
     }
 
@@ -100,7 +100,7 @@ impl Connection {
 
     pub fn prepare(&self, sql: String, transaction: Option<Vec<u8>>) -> Result<Vec<u8>> {
         let id = random()?.into_bytes();
-        lock(&self.prepared).insert(id.clone(), Prepared { sql, transaction, rows: vec![] });
+        lock(&self.prepared).insert(id.clone(), Prepared { sql, transaction, rows: Rows::default() });
         Ok(id)
     }
 
@@ -111,7 +111,7 @@ impl Connection {
             .ok_or_else(|| Error::new("there is no such prepared statement").hint("prepare it on this connection"))
     }
 
-    pub fn bind(&self, id: &[u8], rows: Vec<Vec<Value>>) -> Result<()> {
+    pub fn bind(&self, id: &[u8], rows: Rows) -> Result<()> {
         self.prepared(id)?;
         lock(&self.prepared).entry(id.to_vec()).and_modify(|known| known.rows = rows);
         Ok(())

@@ -33,12 +33,15 @@ impl Limits {
     }
 }
 
+/// Rows of values for parameters; a statement that has been prepared keeps them.
+pub(super) type Rows = Arc<[Vec<Value>]>;
+
 /// What is asked for.
 pub(super) struct Request {
     pub session: Arc<Session>,
     pub sql: String,
     /// Values for its parameters: it runs once with each row of them.
-    pub rows: Vec<Vec<Value>>,
+    pub rows: Rows,
     /// What it is cancelled by.
     pub id: Vec<u8>,
     pub door: &'static str,
@@ -264,8 +267,8 @@ async fn run(
         session = Arc::new(session.apart().await.map_err(Failure::Statement)?);
     }
     let (mut tags, mut schema): (_, Option<SchemaRef>) = (vec![], None);
-    for values in parameters {
-        let mut outcome = session.run_with(&sql, &values).await.map_err(Failure::Statement)?;
+    for values in parameters.iter() {
+        let mut outcome = session.run_with(&sql, values).await.map_err(Failure::Statement)?;
         if let Outcome::Done(tag) = &outcome {
             tags.push(tag.clone());
             continue;

@@ -24,11 +24,11 @@ pub(super) async fn copy_from(
     options: &[CopyOption],
     text: &str,
 ) -> Result<Outcome> {
-    session.files()?;
     let CopySource::Table { table_name, columns } = source else { return Err(Error::new("COPY ... FROM needs a table")) };
     let CopyTarget::File { filename } = target else {
         return Err(Error::new(format!("COPY FROM {target} is not supported")).hint("read a file: COPY table FROM 'file.csv'"));
     };
+    session.files()?;
     let _writing = session.turn().await?;
     let (context, snapshot) = session.context().await?;
     let table = kept::target(&snapshot, session, table_name)?;

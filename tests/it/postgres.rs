@@ -58,6 +58,9 @@ fn psql_finds_tables_queries_mistakes_and_learns() {
         INSERT INTO m DEFAULT VALUES;
         TRAIN MINIMIZE (SELECT SUM(power(a - 1, 2)) FROM m) USING sgd (learning_rate => 0.25) FOR 30 STEPS;
         SELECT round(a, 6) AS learned FROM m;
+        SELECT version(), current_schema() AS here;
+        COPY points FROM STDIN;
+        SELECT round(a, 6) AS learned FROM m;
         \\gset
         \\echo it is :learned";
     let Some(said) = psql(&at(address), script) else { return };
@@ -75,6 +78,9 @@ fn psql_finds_tables_queries_mistakes_and_learns() {
         "no other runs",
         "    2\n(1 row)",
         "(31 rows)",
+        "PostgreSQL 16.6 (NablaDB",
+        "| main\n",
+        "COPY FROM STDIN is not supported",
         "it is 1",
     ] {
         assert!(said.contains(line), "{line}\n{said}");
@@ -83,17 +89,30 @@ fn psql_finds_tables_queries_mistakes_and_learns() {
     assert_eq!(server.stop(), Some(0));
 }
 
+/// Runs one of `tests/clients` and shows what it says.
+fn client(script: &str, arguments: &[&str]) {
+    let packages = ["psycopg[binary]==3.3.9", "psycopg2-binary==2.9.13", "sqlalchemy==2.0.36"];
+    let python = match python::with("postgres-clients", &packages, "import psycopg, psycopg2, sqlalchemy") {
+        Ok(python) => python,
+        Err(why) => return eprintln!("{script} was not tried: {why}"),
+    };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script);
+    let said = python::output(Command::new(python).arg(script).args(arguments)).unwrap_or_else(|text| panic!("{text}"));
+    assert!(said.contains("does it all"), "{said}");
+}
+
 #[test]
 fn psycopg_does_everything() {
-    let python = match python::with("postgres-clients", &["psycopg[binary]==3.3.9"], "import psycopg") {
-        Ok(python) => python,
-        Err(why) => return eprintln!("psycopg was not tried: {why}"),
-    };
     let folder = tempfile::tempdir().unwrap();
     let (_server, address) = start(&folder.path().join("db"), &[]);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/psycopg_client.py");
-    let said = python::output(Command::new(python).arg(script).arg(at(address))).unwrap_or_else(|text| panic!("{text}"));
-    assert!(said.contains("does it all"), "{said}");
+    client("psycopg_client.py", &[&at(address)]);
+}
+
+#[test]
+fn sqlalchemy_finds_the_server_that_it_expects() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_server, address) = start(&folder.path().join("db"), &[]);
+    client("sqlalchemy_client.py", &["127.0.0.1", &address.port().to_string()]);
 }
 
 #[test]

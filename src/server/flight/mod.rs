@@ -9,7 +9,7 @@ mod wire;
 
 use super::connection::{Connection, Peer, Prepared};
 use super::metrics;
-use super::statement::Running;
+use super::statement::{Rows, Running};
 use super::users::Users;
 use crate::error::Error;
 use arrow::datatypes::{DataType, Field, Schema};
@@ -120,7 +120,7 @@ impl FlightSqlService for Flight {
     async fn get_flight_info_statement(&self, query: CommandStatementQuery, request: Request<FlightDescriptor>) -> Answered<FlightInfo> {
         let connection = self.enter(&request)?;
         let transaction = query.transaction_id.map(|id| id.to_vec());
-        let statement = Prepared { sql: query.query, transaction, rows: vec![] };
+        let statement = Prepared { sql: query.query, transaction, rows: Rows::default() };
         self.asked(&connection, statement, Ticketed::Statement, request).await
     }
 
@@ -131,7 +131,7 @@ impl FlightSqlService for Flight {
         if sql.is_empty() {
             return Ok(batches(Arc::new(Schema::empty()), stream::empty()));
         }
-        connection.run(id, sql, vec![], Some(&transaction)).await.map(answer).map_err(status)
+        connection.run(id, sql, Rows::default(), Some(&transaction)).await.map(answer).map_err(status)
     }
 
     async fn get_flight_info_prepared_statement(
@@ -158,7 +158,7 @@ impl FlightSqlService for Flight {
         request: Request<PeekableFlightDataStream>,
     ) -> Result<i64, Status> {
         let connection = self.enter(&request)?;
-        changed(connection.run(id()?, update.query, vec![], update.transaction_id.as_deref()).await).await
+        changed(connection.run(id()?, update.query, Rows::default(), update.transaction_id.as_deref()).await).await
     }
 
     async fn do_put_prepared_statement_query(

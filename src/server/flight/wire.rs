@@ -3,7 +3,7 @@
 use super::encode;
 use crate::error::Error;
 use crate::server::connection::Connection;
-use crate::server::statement::{Answer, Failure};
+use crate::server::statement::{Answer, Failure, Rows};
 use crate::server::users::random;
 use crate::session::Value;
 use arrow::array::RecordBatch;
@@ -116,7 +116,7 @@ pub(super) fn fits(bytes: usize, connection: &Connection) -> Result<(), Status> 
 }
 
 /// The rows of parameters that a client puts.
-pub(super) async fn parameters(data: PeekableFlightDataStream, connection: &Connection) -> Result<Vec<Vec<Value>>, Status> {
+pub(super) async fn parameters(data: PeekableFlightDataStream, connection: &Connection) -> Result<Rows, Status> {
     let (mut rows, mut bytes) = (vec![], 0);
     // A client without parameters sends a message that has only the command.
     let data = data.try_filter(|data| std::future::ready(!data.data_header.is_empty())).map_err(FlightError::from);
@@ -129,7 +129,7 @@ pub(super) async fn parameters(data: PeekableFlightDataStream, connection: &Conn
             rows.push(values.collect::<Result<_, _>>().map_err(refused)?);
         }
     }
-    Ok(rows)
+    Ok(rows.into())
 }
 
 pub(super) fn id() -> Result<Vec<u8>, Status> {

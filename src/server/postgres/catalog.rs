@@ -1,11 +1,13 @@
 //! PostgreSQL's own tables, `pg_catalog`, which its tools read to find ours: the crate datafusion-pg-catalog makes them of the session's.
 
+use super::variables::SERVER_VERSION;
 use crate::error::{Error, Result};
 use crate::session::{Description, Piece, Session, Snapshot, Value, pieces};
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SQLOptions, SessionContext};
+use datafusion::logical_expr::{ColumnarValue, ScalarUDF, Volatility, create_udf};
 use datafusion_pg_catalog::pg_catalog::context::EmptyContextProvider;
 use datafusion_pg_catalog::pg_catalog::setup_pg_catalog;
 use datafusion_pg_catalog::sql::PostgresCompatibilityParser;
@@ -41,6 +43,12 @@ pub(super) fn concerns(sql: &str) -> bool {
     begins && names.any(|(name, is_function)| name.starts_with("pg_") || (is_function && NAMES.contains(&name.as_str())))
 }
 
+/// A function without arguments that gives always the same.
+fn constant(name: &str, text: String) -> ScalarUDF {
+    let value = ColumnarValue::Scalar(Value::Utf8(Some(text)));
+    create_udf(name, vec![], DataType::Utf8, Volatility::Stable, Arc::new(move |_| Ok(value.clone())))
+}
+
 pub(super) struct Catalog {
     session: Arc<Session>,
     parser: PostgresCompatibilityParser,
@@ -70,6 +78,10 @@ impl Catalog {
         }
         let context = self.session.context_of(&snapshot)?;
         setup_pg_catalog(&context, self.session.catalog_name(), EmptyContextProvider).map_err(|e| Error::from(*e))?;
+        // Drivers take the version apart, and look for tables in the schema that they are told.
+        let version = format!("PostgreSQL {SERVER_VERSION} (NablaDB {})", env!("CARGO_PKG_VERSION"));
+        context.register_udf(constant("version", version));
+        context.register_udf(constant("current_schema", "main".into()));
         *latest() = Some((snapshot, context.clone()));
         Ok(context)
     }

@@ -165,7 +165,7 @@ impl Door {
         }
         // A failed transaction is only rolled back, whatever it is ended by.
         let sql = if ends && (self.session().has_failed() || words[0] == "abort") { "ROLLBACK" } else { sql };
-        let answer = self.connection.run(id, sql.to_string(), vec![values], None).await;
+        let answer = self.connection.run(id, sql.to_string(), [values].into(), None).await;
         match answer.map_err(|failure| refused(&failure, sql))? {
             Answer::Done(tags) => Ok(done(&tags.concat())),
             Answer::Rows(schema, rows) => {
@@ -189,7 +189,8 @@ impl Door {
                 variables::Answer::Shown(batch) => batches(batch.schema(), vec![batch], format)?,
             }));
         }
-        if !catalog::concerns(sql) {
+        // In a transaction that has failed nothing runs, and the session says so.
+        if !catalog::concerns(sql) || self.session().has_failed() {
             return Ok(None);
         }
         self.of_catalog(sql, vec![], format).await.map(Some)

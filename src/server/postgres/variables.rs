@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use arrow::array::{RecordBatch, StringArray};
 use std::sync::Arc;
 
+/// The version of PostgreSQL whose clients find here what they ask for.
+pub(super) const SERVER_VERSION: &str = "16.6";
+
 /// Names with the values that they have here.
 const VARIABLES: [(&str, &str); 18] = [
     ("application_name", ""),
@@ -18,7 +21,7 @@ const VARIABLES: [(&str, &str); 18] = [
     ("intervalstyle", "postgres"),
     ("lock_timeout", "0"),
     ("search_path", "main"),
-    ("server_version", "16.6"),
+    ("server_version", SERVER_VERSION),
     ("server_version_num", "160006"),
     ("standard_conforming_strings", "on"),
     ("statement_timeout", "0"),
